@@ -1,0 +1,178 @@
+/* sendfd.h - pass open file descriptors over a Unix-domain socket
+ *
+ * SPDX-License-Identifier: MIT
+ *
+ * Generated from src/ffi.rs: change that, then run `make header`.
+ */
+
+#ifndef SENDFD_H
+#define SENDFD_H
+
+
+/* The version of this header; sendfd_version() is the library's. */
+#define SENDFD_VERSION "1.0.0"
+#define SENDFD_VERSION_MAJOR 1
+#define SENDFD_VERSION_MINOR 0
+#define SENDFD_VERSION_PATCH 0
+
+#if defined(__GNUC__)
+#define SENDFD_MUST_USE __attribute__((warn_unused_result))
+#else
+#define SENDFD_MUST_USE
+#endif
+
+
+/**
+ * Most descriptors in one message: SCM_MAX_FD of the Linux kernel, unix(7).
+ */
+#define SENDFD_MAX_FDS 253
+
+/**
+ * What the receiving functions return at the end of file: the peer has closed
+ * its socket, and everything that it sent has been received.
+ */
+#define RECVFD_EOF -2
+
+#ifdef __cplusplus
+extern "C" {
+#endif // __cplusplus
+
+/**
+ * Sends one descriptor over a Unix-domain socket, with one byte of value 0:
+ * one message on the wire, exactly that of the classic sendfd() snippet.
+ *
+ * unix_domain_socket_fd: a connected AF_UNIX socket of type SOCK_STREAM,
+ *     SOCK_SEQPACKET or SOCK_DGRAM.
+ * fd: any open descriptor. It stays open and the caller's, who may close it
+ *     as soon as this returns: the receiver gets a descriptor of its own for
+ *     the same open file description, sharing offset and status flags.
+ *
+ * Returns 1, or -1 with errno set, and then nothing was sent.
+ *
+ * Errors:
+ * EAFNOSUPPORT  the socket is not a Unix-domain one: it cannot carry
+ *               descriptors (the kernel would drop them and report success)
+ * EBADF         unix_domain_socket_fd or fd is not an open descriptor
+ * EINVAL        fd is one that cannot be passed: an io_uring instance
+ * ENOTSOCK      unix_domain_socket_fd is not a socket
+ * ENOTCONN      it is not connected
+ * EPIPE         the peer has closed, or one end was shut down; no SIGPIPE
+ * ECONNREFUSED  the peer of a datagram socket has closed
+ * ECONNRESET    the connection was reset by the peer
+ * EAGAIN        the queue is full, and the socket is non-blocking or has a
+ *               send timeout (SO_SNDTIMEO)
+ * EINTR         a signal handler ran before anything was sent
+ * ETOOMANYREFS  this user has more descriptors in flight (sent and not yet
+ *               received) than RLIMIT_NOFILE; it passes as they are received
+ * EPERM         the receiver takes no descriptors (SO_PASSRIGHTS is 0, Linux
+ *               6.16), or a security module forbids it
+ * EMSGSIZE      the socket's send buffer is too small for the message
+ * ENOBUFS, ENOMEM  the system is short of memory
+ *
+ * Thread-safe and async-signal-safe; a cancellation point, as sendmsg(2) is.
+ * Since version 1.0.0.
+ */
+SENDFD_MUST_USE int sendfd(int unix_domain_socket_fd, int fd);
+
+/**
+ * Receives one descriptor from a Unix-domain socket: reads one message and one
+ * byte, of any value, as the classic recvfd() snippet does.
+ *
+ * unix_domain_socket_fd: a Unix-domain socket of type SOCK_STREAM,
+ *     SOCK_SEQPACKET or SOCK_DGRAM.
+ *
+ * Returns the new descriptor, 0 or above, which is the caller's to close and
+ * is close-on-exec from the start (fcntl(fd, F_SETFD, 0) turns that off); or
+ * -2 (RECVFD_EOF) at the end of file, which SOCK_DGRAM does not have; or -1
+ * with errno set. On -1 and -2 every descriptor that came has been closed.
+ *
+ * Errors:
+ * ENOMSG        a message came with no descriptor in it; its byte is consumed
+ * EMSGSIZE      more than one descriptor came; all are closed and the message
+ *               is consumed
+ * EMFILE, ENFILE  the table of descriptors of this process, or of the system,
+ *               is full; the message is consumed, and what was in it is lost
+ * EACCES        a security module refused the descriptor; likewise consumed
+ * any other     from Linux 7.3 on, with SO_RIGHTS_NOTRUNC, the errno for which
+ *               the kernel refused the descriptor; likewise consumed
+ * EAFNOSUPPORT  no descriptor came, and the socket is not a Unix-domain one
+ * EBADF         unix_domain_socket_fd is not an open descriptor
+ * ENOTSOCK      it is not a socket
+ * ENOTCONN      it is not connected
+ * EINVAL        it is not connected and not a datagram socket
+ * ECONNRESET    the peer closed without having received all that we sent
+ * EAGAIN        nothing has come, and the socket is non-blocking or has a
+ *               receive timeout (SO_RCVTIMEO)
+ * EINTR         a signal handler ran before anything came
+ * ENOMEM        the system is short of memory
+ *
+ * Thread-safe and async-signal-safe; a cancellation point, as recvmsg(2) is.
+ * Since version 1.0.0.
+ */
+SENDFD_MUST_USE int recvfd(int unix_domain_socket_fd);
+
+/**
+ * Sends 1 to 253 descriptors over a Unix-domain socket as one message, with
+ * one byte whose value is their number. All of them go, or none.
+ *
+ * unix_domain_socket_fd: as for sendfd().
+ * fds: the descriptors, which stay open and the caller's. Only read.
+ * nfds: how many, 1 to SENDFD_MAX_FDS (253).
+ *
+ * Returns nfds, or -1 with errno set, and then nothing was sent.
+ *
+ * Errors: those of sendfd(), and
+ * EBADF         one of the descriptors is not open
+ * EINVAL        nfds is below 1 or above 253 (fds is not read), or one of the
+ *               descriptors cannot be passed (an io_uring instance)
+ * EFAULT        fds is NULL
+ *
+ * Thread-safe and async-signal-safe; a cancellation point, as sendmsg(2) is.
+ * Since version 1.0.0.
+ */
+SENDFD_MUST_USE
+int sendfds(int unix_domain_socket_fd,
+            const int *fds,
+            int nfds);
+
+/**
+ * Receives the descriptors of one message from a Unix-domain socket, and reads
+ * one byte, of any value, with them.
+ *
+ * unix_domain_socket_fd: as for recvfd().
+ * fds: receives the descriptors, which are the caller's to close and are
+ *     close-on-exec from the start. Written only on success, and only as many
+ *     places as descriptors came.
+ * max_fds: how many there is room for in fds, 1 or above. No message has more
+ *     than SENDFD_MAX_FDS (253).
+ *
+ * Returns how many descriptors came, 1 to max_fds; or -2 (RECVFD_EOF) at the
+ * end of file, which SOCK_DGRAM does not have; or -1 with errno set. On -1 and
+ * -2 every descriptor that came has been closed.
+ *
+ * Errors: those of recvfd(), and
+ * EMSGSIZE      more than max_fds descriptors came; all are closed and the
+ *               message is consumed
+ * EMFILE, ENFILE, EACCES  fewer came than were sent; those are closed too
+ * EINVAL        max_fds is below 1; nothing is consumed
+ * EFAULT        fds is NULL; nothing is consumed
+ *
+ * Thread-safe and async-signal-safe; a cancellation point, as recvmsg(2) is.
+ * Since version 1.0.0.
+ */
+SENDFD_MUST_USE int recvfds(int unix_domain_socket_fd, int *fds, int max_fds);
+
+/**
+ * Returns the version of the library that the program runs with, such as
+ * "1.0.0": SENDFD_VERSION is that of the header it was compiled with. The
+ * string is constant and not to be freed.
+ *
+ * Thread-safe and async-signal-safe. Since version 1.0.0.
+ */
+const char *sendfd_version(void);
+
+#ifdef __cplusplus
+}  // extern "C"
+#endif  // __cplusplus
+
+#endif  /* SENDFD_H */

@@ -1,0 +1,159 @@
+//! The system calls that the library makes and errno: thin, typed, and with
+//! `ffi` the only place of `unsafe`. Knows nothing of what a message means.
+
+use core::ffi::{c_int, c_void};
+use core::mem::{MaybeUninit, zeroed};
+
+/// An error number of errno(3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Errno(pub(crate) c_int);
+
+impl Errno {
+    pub(crate) const EACCES: Self = Self(libc::EACCES);
+    pub(crate) const EAFNOSUPPORT: Self = Self(libc::EAFNOSUPPORT);
+    pub(crate) const EFAULT: Self = Self(libc::EFAULT);
+    pub(crate) const EINVAL: Self = Self(libc::EINVAL);
+    pub(crate) const EMFILE: Self = Self(libc::EMFILE);
+    pub(crate) const EMSGSIZE: Self = Self(libc::EMSGSIZE);
+    pub(crate) const ENOMSG: Self = Self(libc::ENOMSG);
+
+    /// Makes this the calling thread's errno.
+    pub(crate) fn set(self) {
+        // SAFETY: it has no condition.
+        let errno = unsafe { libc::__errno_location() };
+        // SAFETY: it points to this thread's errno, which lives as long as the thread.
+        unsafe { *errno = self.0 }
+    }
+
+    fn last() -> Self {
+        // SAFETY: it has no condition.
+        let errno = unsafe { libc::__errno_location() };
+        // SAFETY: it points to this thread's errno, which lives as long as the thread.
+        Self(unsafe { *errno })
+    }
+
+    /// The value of a C call that returns a negative one for an error.
+    fn check(returned: c_int) -> Result<c_int, Self> {
+        if returned < 0 {
+            Err(Self::last())
+        } else {
+            Ok(returned)
+        }
+    }
+}
+
+/// What recvmsg(2) brought.
+pub(crate) struct Incoming<'c> {
+    /// Bytes of data.
+    pub(crate) bytes: usize,
+    /// The control messages.
+    pub(crate) control: &'c [u8],
+    /// `MSG_CTRUNC`: something of the control messages was left out.
+    pub(crate) control_truncated: bool,
+}
+
+/// Sends `data` and the control messages in `control` with sendmsg(2), never
+/// raising SIGPIPE. Returns the number of bytes of data sent.
+pub(crate) fn sendmsg(
+    socket: c_int,
+    data: &[u8],
+    control: &[MaybeUninit<u8>],
+) -> Result<usize, Errno> {
+    let mut iov = libc::iovec {
+        iov_base: data.as_ptr().cast_mut().cast(),
+        iov_len: data.len(),
+    };
+    let message = message_header(&mut iov, control.as_ptr().cast_mut().cast(), control.len());
+    // SAFETY: `message` points to `data` and `control`, which outlive the call, and sendmsg only reads them.
+    let sent = unsafe { libc::sendmsg(socket, &raw const message, libc::MSG_NOSIGNAL) };
+    usize::try_from(sent).map_err(|_| Errno::last())
+}
+
+/// Receives one message into `data` and `control` with recvmsg(2), the
+/// descriptors in it close-on-exec from the start.
+pub(crate) fn recvmsg<'c>(
+    socket: c_int,
+    data: &mut [MaybeUninit<u8>],
+    control: &'c mut [MaybeUninit<u8>],
+) -> Result<Incoming<'c>, Errno> {
+    let mut iov = libc::iovec {
+        iov_base: data.as_mut_ptr().cast(),
+        iov_len: data.len(),
+    };
+    let mut message = message_header(&mut iov, control.as_mut_ptr().cast(), control.len());
+    // SAFETY: `message` points to `data` and `control`, which outlive the call and are this call's to write.
+    let received = unsafe { libc::recvmsg(socket, &raw mut message, libc::MSG_CMSG_CLOEXEC) };
+    let bytes = usize::try_from(received).map_err(|_| Errno::last())?;
+    #[allow(
+        clippy::unnecessary_cast,
+        reason = "size_t on glibc, socklen_t on musl"
+    )]
+    let control_len = control.len().min(message.msg_controllen as usize);
+    // SAFETY: recvmsg succeeded and says that it wrote this many bytes of `control`.
+    let control = unsafe { core::slice::from_raw_parts(control.as_ptr().cast(), control_len) };
+    Ok(Incoming {
+        bytes,
+        control,
+        control_truncated: message.msg_flags & libc::MSG_CTRUNC != 0,
+    })
+}
+
+fn message_header(iov: &mut libc::iovec, control: *mut c_void, control_len: usize) -> libc::msghdr {
+    // SAFETY: msghdr is integers and pointers, for which zero is a value. It has private padding on musl.
+    let mut message: libc::msghdr = unsafe { zeroed() };
+    message.msg_iov = iov;
+    message.msg_iovlen = 1;
+    message.msg_control = control;
+    // size_t on glibc, socklen_t on musl.
+    message.msg_controllen = control_len as _;
+    message
+}
+
+/// Whether the socket is a Unix-domain one.
+pub(crate) fn is_unix_domain(socket: c_int) -> Result<bool, Errno> {
+    Ok(socket_option(socket, libc::SO_DOMAIN)? == libc::AF_UNIX)
+}
+
+/// Whether the socket has connections, which end: all but datagram sockets do.
+pub(crate) fn is_connection(socket: c_int) -> Result<bool, Errno> {
+    Ok(socket_option(socket, libc::SO_TYPE)? != libc::SOCK_DGRAM)
+}
+
+const INT_LEN: libc::socklen_t = 4;
+
+fn socket_option(socket: c_int, option: c_int) -> Result<c_int, Errno> {
+    let mut value: c_int = 0;
+    let mut len = INT_LEN;
+    let place = (&raw mut value).cast::<c_void>();
+    // SAFETY: `place` and `len` are valid for writes, and `len` is the size of what `place` points to.
+    let returned =
+        unsafe { libc::getsockopt(socket, libc::SOL_SOCKET, option, place, &raw mut len) };
+    Errno::check(returned).map(|_| value)
+}
+
+/// Duplicates a descriptor, close-on-exec.
+pub(crate) fn duplicate(fd: c_int) -> Result<c_int, Errno> {
+    // SAFETY: F_DUPFD_CLOEXEC takes an int and touches no memory.
+    Errno::check(unsafe { libc::fcntl(fd, libc::F_DUPFD_CLOEXEC, 0) })
+}
+
+/// Closes a descriptor that the kernel has installed for this library. Linux
+/// closes it whatever close(2) returns.
+pub(crate) fn close(fd: c_int) {
+    // SAFETY: close takes an int; nobody else has been told of this descriptor.
+    unsafe { libc::close(fd) };
+}
+
+/// Ends the process.
+#[cfg(not(test))]
+pub(crate) fn abort() -> ! {
+    // SAFETY: abort has no condition.
+    unsafe { libc::abort() }
+}
+
+/// Reads what a test has initialised.
+#[cfg(test)]
+pub(crate) fn initialised(bytes: &[MaybeUninit<u8>]) -> &[u8] {
+    // SAFETY: tests start from a buffer of which every byte is set.
+    unsafe { core::slice::from_raw_parts(bytes.as_ptr().cast(), bytes.len()) }
+}
