@@ -1,0 +1,164 @@
+# libsendfd: `make` builds, `make check` tests, `make help` tells the rest.
+#
+# rustc compiles src/ to a static library; the linker takes from it what the
+# version map names, and both libsendfd.a and libsendfd.so are made of that one
+# object: rustc keeps the version script of a shared object to itself.
+
+.DELETE_ON_ERROR:
+.SUFFIXES:
+
+# Variables as the GNU Coding Standards have them; PREFIX is understood too.
+PREFIX       ?= /usr/local
+prefix       ?= $(PREFIX)
+exec_prefix  ?= $(prefix)
+libdir       ?= $(exec_prefix)/lib
+includedir   ?= $(prefix)/include
+datarootdir  ?= $(prefix)/share
+mandir       ?= $(datarootdir)/man
+docdir       ?= $(datarootdir)/doc/libsendfd
+pkgconfigdir ?= $(libdir)/pkgconfig
+
+CFLAGS     ?= -O2 -g
+CXXFLAGS   ?= -O2 -g
+LD         ?= ld
+OBJCOPY    ?= objcopy
+STRIP      ?= strip
+INSTALL    ?= install
+PROVE      ?= prove
+CARGO      ?= cargo
+CARGOFLAGS ?= --locked
+CLANG_FORMAT ?= clang-format
+SHELLCHECK ?= shellcheck
+
+# Everything that is built goes below O: the source tree may be read-only.
+O         ?= build
+TARGETDIR := $(O)/target
+
+version := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml)
+soname  := libsendfd.so.$(firstword $(subst ., ,$(version)))
+map     := src/libsendfd.map
+# The exported names; the map is where they stand.
+exports := $(shell sed -n 's/^ *\([a-z][a-z0-9_]*\);$$/\1/p' $(map))
+
+V ?= 0
+quiet := $(if $(filter 0,$(V)),@)
+say    = $(if $(filter 0,$(V)),@printf '  %-8s %s\n' '$(1)' '$(2)')
+
+.PHONY: all header install uninstall check installcheck demo bench lint \
+	format fuzz dist clean help
+
+all: $(O)/libsendfd.so.$(version) $(O)/$(soname) $(O)/libsendfd.so $(O)/libsendfd.a $(O)/sendfd.pc
+
+help:
+	@printf '%s\n' \
+	'make                builds the library below build/ (or O=DIR)' \
+	'make check          tests it; REQUIRE_ALL=1 makes a skip a failure' \
+	'make demo           passes a real file between processes' \
+	'make install        to prefix= libdir= includedir= mandir= DESTDIR=' \
+	'make uninstall      removes what install put there' \
+	'make installcheck   compiles and runs a program against the installed copy' \
+	'make header         generates include/sendfd.h from src/ffi.rs' \
+	'make lint           checks format and lints; make format mends the format' \
+	'make dist           makes a source tarball below build/' \
+	'make clean          removes build/ and target/' \
+	'Variables: CC CFLAGS CPPFLAGS LDFLAGS AR LD OBJCOPY INSTALL PROVE CARGO' \
+	'           CARGOFLAGS (--locked) V=1 O=build'
+
+# --- the library -----------------------------------------------------------
+
+staticlib := $(TARGETDIR)/release/libsendfd.a
+
+# Cargo decides what is out of date: make does not know all that it reads.
+.PHONY: cargo
+$(staticlib): cargo ;
+cargo:
+	$(call say,CARGO,$(staticlib))
+	$(quiet)$(CARGO) rustc $(CARGOFLAGS) $(if $(filter 0,$(V)),--quiet) --release --lib \
+		--crate-type staticlib --target-dir $(TARGETDIR) -- \
+		-C force-unwind-tables=yes --remap-path-prefix=$(CURDIR)=libsendfd-$(version)
+
+# One object with what the exported functions need, and no other global name.
+$(O)/sendfd.o: $(staticlib) $(map)
+	$(call say,LD,$@)
+	$(quiet)$(LD) -r --gc-sections $(exports:%=-u %) -o $@.all $(staticlib)
+	$(quiet)$(OBJCOPY) $(exports:%=--keep-global-symbol=%) $@.all $@
+	$(quiet)rm -f $@.all
+
+$(O)/libsendfd.a: $(O)/sendfd.o
+	$(call say,AR,$@)
+	$(quiet)rm -f $@
+	$(quiet)$(AR) rcsD $@ $<
+
+$(O)/libsendfd.so.$(version): $(O)/sendfd.o $(map)
+	$(call say,CC,$@)
+	$(quiet)$(CC) -shared $(CFLAGS) $(LDFLAGS) -Wl,-soname,$(soname) \
+		-Wl,--version-script=$(map) -Wl,-z,defs,-z,relro,-z,now,-z,noexecstack \
+		-o $@ $<
+
+$(O)/$(soname) $(O)/libsendfd.so: $(O)/libsendfd.so.$(version)
+	$(quiet)ln -sf $(<F) $@
+
+# Paths below another directory are written so, to move with it.
+below = $(patsubst $(prefix)/%,$${prefix}/%,$(patsubst $(exec_prefix)/%,$${exec_prefix}/%,$(1)))
+pc = sed -e 's|@prefix@|$(prefix)|' \
+	-e 's|@exec_prefix@|$(patsubst $(prefix),$${prefix},$(call below,$(exec_prefix)))|' \
+	-e 's|@libdir@|$(call below,$(libdir))|' \
+	-e 's|@includedir@|$(patsubst $(prefix)/%,$${prefix}/%,$(includedir))|' \
+	-e 's|@version@|$(version)|' pkgconfig/sendfd.pc.in
+
+# Made anew each time: the directories may be others than in the last call.
+.PHONY: pc
+$(O)/sendfd.pc: pc ;
+pc: | $(O)
+	$(quiet)$(pc) >$(O)/sendfd.pc
+
+$(O):
+	$(quiet)mkdir -p $@
+
+# --- the header ------------------------------------------------------------
+
+header_from_source = SENDFD_HEADER=$(abspath $(1)) $(CARGO) build $(CARGOFLAGS) --quiet \
+	--features header --target-dir $(O)/header-target
+
+header:
+	$(call say,CBINDGEN,include/sendfd.h)
+	$(quiet)$(call header_from_source,include/sendfd.h)
+
+# --- tests -----------------------------------------------------------------
+
+test_warnings  := -Wall -Wextra -Wpedantic -Werror
+test_flags     := $(test_warnings) -D_GNU_SOURCE -pthread -Iinclude -Ic_tests
+test_support   := tap peer classic_snippet
+test_objects   := $(test_support:%=$(O)/c_tests/%.o)
+c_test_names   := $(filter-out $(test_support),$(basename $(notdir $(wildcard c_tests/*.c))))
+cxx_test_names := $(basename $(notdir $(wildcard c_tests/*.cc)))
+# Without a C++ compiler the tests in C++ are skipped, and the run says so.
+have_cxx       := $(shell command -v $(CXX))
+built_tests    := $(c_test_names) $(if $(have_cxx),$(cxx_test_names))
+# Each is linked with the shared object and once more with the archive.
+test_programs  := $(foreach kind,shared static,$(built_tests:%=$(O)/c_tests/$(kind)/%))
+checks         := $(wildcard checks/*.t)
+
+$(O)/c_tests/%.o: c_tests/%.c $(wildcard c_tests/*.h) include/sendfd.h
+	$(call say,CC,$@)
+	$(quiet)mkdir -p $(@D)
+	$(quiet)$(CC) -std=c11 $(CPPFLAGS) $(test_flags) $(CFLAGS) -c -o $@ $<
+
+$(O)/c_tests/%.o: c_tests/%.cc $(wildcard c_tests/*.h) include/sendfd.h
+	$(call say,CXX,$@)
+	$(quiet)mkdir -p $(@D)
+	$(quiet)$(CXX) -std=c++11 $(CPPFLAGS) $(test_flags) $(CXXFLAGS) -c -o $@ $<
+
+test_linker = $(if $(filter $(cxx_test_names),$(notdir $@)),$(CXX),$(CC))
+
+$(O)/c_tests/shared/%: $(O)/c_tests/%.o $(test_objects) $(O)/libsendfd.so $(O)/$(soname)
+	$(quiet)mkdir -p $(@D)
+	$(quiet)$(test_linker) -pthread $(CFLAGS) $(LDFLAGS) -o $@ $< $(test_objects) \
+		-L$(O) -lsendfd -Wl,-rpath,'$(abspath $(O))'
+
+$(O)/c_tests/static/%: $(O)/c_tests/%.o $(test_objects) $(O)/libsendfd.a
+	$(quiet)mkdir -p $(@D)
+	$(quiet)$(test_linker) -pthread $(CFLAGS) $(LDFLAGS) -o $@ $< $(test_objects) \
+		$(O)/libsendfd.a
+
+.SECONDARY: $(test_objects) $(built_tests:%=$(O)/c_tests/%.o)

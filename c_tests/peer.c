@@ -1,0 +1,224 @@
+#include "peer.h"
+#include "tap.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <ftw.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+const struct socket_type socket_types[SOCKET_TYPES] = {
+    {SOCK_STREAM, "SOCK_STREAM"},
+    {SOCK_SEQPACKET, "SOCK_SEQPACKET"},
+    {SOCK_DGRAM, "SOCK_DGRAM"},
+};
+
+void socket_pair(int type, int pair[2])
+{
+    need(socketpair(AF_UNIX, type | SOCK_CLOEXEC, 0, pair) == 0);
+}
+
+void close_pair(int pair[2])
+{
+    close_fds(pair, 2);
+}
+
+int count_fds(void)
+{
+    DIR *directory = opendir("/proc/self/fd");
+    need(directory != NULL);
+    int entries = 0;
+    while (readdir(directory))
+        entries++;
+    closedir(directory);
+    return entries - 3; /* ".", ".." and the directory itself */
+}
+
+int open_file(void)
+{
+    int fd = memfd_create("test", MFD_CLOEXEC);
+    need(fd >= 0);
+    return fd;
+}
+
+void open_files(int *fds, int nfds)
+{
+    for (int i = 0; i < nfds; i++)
+        fds[i] = open_file();
+}
+
+void close_fds(const int *fds, int nfds)
+{
+    for (int i = 0; i < nfds; i++)
+        close(fds[i]);
+}
+
+bool same_file(int a, int b)
+{
+    struct stat sa, sb;
+    return fstat(a, &sa) == 0 && fstat(b, &sb) == 0 && sa.st_dev == sb.st_dev &&
+           sa.st_ino == sb.st_ino;
+}
+
+bool same_files(const int *a, const int *b, int nfds)
+{
+    for (int i = 0; i < nfds; i++)
+        if (!same_file(a[i], b[i]))
+            return false;
+    return true;
+}
+
+bool is_close_on_exec(int fd)
+{
+    int flags = fcntl(fd, F_GETFD);
+    need(flags >= 0);
+    return flags & FD_CLOEXEC;
+}
+
+bool set_option(int socket, int option, int value)
+{
+    int returned = setsockopt(socket, SOL_SOCKET, option, &value, sizeof value);
+    if (returned < 0 && errno == ENOPROTOOPT)
+        return false;
+    need(returned == 0);
+    return true;
+}
+
+void set_nonblocking(int socket)
+{
+    need(fcntl(socket, F_SETFL, fcntl(socket, F_GETFL) | O_NONBLOCK) == 0);
+}
+
+bool is_empty(int socket)
+{
+    struct pollfd poll_for = {.fd = socket, .events = POLLIN};
+    need(poll(&poll_for, 1, 0) >= 0);
+    return !(poll_for.revents & POLLIN);
+}
+
+ssize_t raw_send(int socket, const void *data, size_t len, const int *fds, int nfds)
+{
+    _Alignas(struct cmsghdr) char control[CMSG_SPACE(sizeof(int) * 256)];
+    struct iovec iov = {.iov_base = (void *)data, .iov_len = len};
+    struct msghdr message = {.msg_iov = &iov, .msg_iovlen = 1};
+    if (nfds > 0) {
+        size_t size = sizeof(int) * (size_t)nfds;
+        memset(control, 0, sizeof control);
+        message.msg_control = control;
+        message.msg_controllen = CMSG_SPACE(size);
+        struct cmsghdr *header = CMSG_FIRSTHDR(&message);
+        header->cmsg_level = SOL_SOCKET;
+        header->cmsg_type = SCM_RIGHTS;
+        header->cmsg_len = CMSG_LEN(size);
+        memcpy(CMSG_DATA(header), fds, size);
+    }
+    return sendmsg(socket, &message, MSG_NOSIGNAL);
+}
+
+ssize_t raw_receive(int socket, size_t len, int flags, struct raw_message *result)
+{
+    _Alignas(struct cmsghdr) char control[4096];
+    struct iovec iov = {.iov_base = result->data, .iov_len = len};
+    struct msghdr message = {
+        .msg_iov = &iov,
+        .msg_iovlen = 1,
+        .msg_control = control,
+        .msg_controllen = sizeof control,
+    };
+    need(len <= sizeof result->data);
+    result->control_messages = result->nfds = 0;
+    result->cmsg_len = 0;
+    result->bytes = recvmsg(socket, &message, flags | MSG_CMSG_CLOEXEC);
+    result->flags = message.msg_flags;
+    if (result->bytes < 0)
+        return result->bytes;
+    for (struct cmsghdr *header = CMSG_FIRSTHDR(&message); header;
+         header = CMSG_NXTHDR(&message, header)) {
+        result->control_messages++;
+        result->cmsg_len = header->cmsg_len;
+        if (header->cmsg_level != SOL_SOCKET || header->cmsg_type != SCM_RIGHTS)
+            continue;
+        size_t size = header->cmsg_len - CMSG_LEN(0);
+        memcpy(result->fds, CMSG_DATA(header), size);
+        result->nfds = (int)(size / sizeof(int));
+    }
+    return result->bytes;
+}
+
+pid_t run_in_child(int (*body)(void *), void *argument)
+{
+    fflush(stdout);
+    pid_t parent = getpid();
+    pid_t child = fork();
+    need(child >= 0);
+    if (child == 0) {
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
+        alarm(TAP_TIMEOUT);
+        _exit(getppid() == parent ? body(argument) : 1);
+    }
+    return child;
+}
+
+int wait_for_child(pid_t child)
+{
+    int status;
+    pid_t waited;
+    do
+        waited = waitpid(child, &status, 0);
+    while (waited < 0 && errno == EINTR);
+    need(waited == child);
+    return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+}
+
+char *make_directory(void)
+{
+    const char *parent = getenv("TMPDIR");
+    char *directory;
+    need(asprintf(&directory, "%s/sendfd.XXXXXX", parent ? parent : "/tmp") > 0);
+    need(mkdtemp(directory) != NULL);
+    return directory;
+}
+
+static int remove_entry(const char *path, const struct stat *status, int type,
+                        struct FTW *place)
+{
+    (void)status, (void)type, (void)place;
+    return remove(path);
+}
+
+void remove_directory(char *directory)
+{
+    need(nftw(directory, remove_entry, 8, FTW_DEPTH | FTW_PHYS) == 0);
+    free(directory);
+}
+
+static timer_t ticks;
+
+void start_ticks(void (*handler)(int), int flags)
+{
+    struct sigaction action = {.sa_handler = handler, .sa_flags = flags};
+    struct sigevent event = {.sigev_notify = SIGEV_SIGNAL, .sigev_signo = SIGUSR1};
+    struct itimerspec every = {
+        .it_value = {.tv_nsec = 5000000},
+        .it_interval = {.tv_nsec = 5000000},
+    };
+    need(sigaction(SIGUSR1, &action, NULL) == 0);
+    need(timer_create(CLOCK_MONOTONIC, &event, &ticks) == 0);
+    need(timer_settime(ticks, 0, &every, NULL) == 0);
+}
+
+void stop_ticks(void)
+{
+    need(timer_delete(ticks) == 0);
+    signal(SIGUSR1, SIG_IGN);
+}

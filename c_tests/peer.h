@@ -1,0 +1,90 @@
+/* What the tests share: sockets, files that can be told apart, a count of open
+ * descriptors, child processes, and a peer that speaks bare sendmsg(2) and
+ * recvmsg(2) and so can send and see what the library never would. */
+#ifndef PEER_H
+#define PEER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <sys/socket.h>
+#include <sys/types.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* The three types of Unix-domain socket. */
+struct socket_type {
+    int type;
+    const char *name;
+};
+#define SOCKET_TYPES 3
+extern const struct socket_type socket_types[SOCKET_TYPES];
+
+/* A connected pair; ends the test if there is none to be had. */
+void socket_pair(int type, int pair[2]);
+void close_pair(int pair[2]);
+
+/* How many descriptors are open in this process, counted in /proc/self/fd. */
+int count_fds(void);
+
+/* A file of its own; several are told apart by same_file(). */
+int open_file(void);
+void open_files(int *fds, int nfds);
+void close_fds(const int *fds, int nfds);
+
+/* Whether two descriptors are of the same file (device and inode). */
+bool same_file(int a, int b);
+bool same_files(const int *a, const int *b, int nfds);
+bool is_close_on_exec(int fd);
+
+/* Sets an integer option of level SOL_SOCKET; false if this kernel has no such
+ * option. Any other error ends the test. */
+bool set_option(int socket, int option, int value);
+void set_nonblocking(int socket);
+
+/* Whether the queue of the socket is empty. */
+bool is_empty(int socket);
+
+/* Sends bytes, and with them nfds descriptors if that is above 0. Checks
+ * nothing, retries nothing; returns what sendmsg returns. */
+ssize_t raw_send(int socket, const void *data, size_t len, const int *fds, int nfds);
+
+/* One message as recvmsg(2) brings it; the descriptors are the test's to close. */
+struct raw_message {
+    ssize_t bytes; /* what recvmsg returned */
+    unsigned char data[4096];
+    int control_messages; /* of any kind */
+    size_t cmsg_len;      /* of the last one */
+    int nfds;             /* of SCM_RIGHTS */
+    int fds[256];
+    int flags; /* msg_flags */
+};
+ssize_t raw_receive(int socket, size_t len, int flags, struct raw_message *message);
+
+/* The snippet that programs paste, with all its faults (classic_snippet.c). */
+int classic_sendfd(int unix_domain_socket_fd, int fd);
+int classic_recvfd(int unix_domain_socket_fd);
+
+/* Runs body in a child process, which exits with what body returns and is
+ * killed when its parent dies or after TAP_TIMEOUT. */
+pid_t run_in_child(int (*body)(void *), void *argument);
+
+/* Waits for a child: its exit status, or 128 and the signal that killed it. */
+int wait_for_child(pid_t child);
+
+/* A new directory, which remove_directory() takes away again with what is in it. */
+char *make_directory(void);
+void remove_directory(char *directory);
+
+/* Runs handler every few milliseconds from now on, from SIGUSR1, until
+ * stop_ticks(): so that one comes while the test is blocked, however late it
+ * blocks. flags are those of sigaction(2), such as SA_RESTART. */
+void start_ticks(void (*handler)(int), int flags);
+void stop_ticks(void);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif
