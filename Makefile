@@ -9,14 +9,14 @@
 
 # Variables as the GNU Coding Standards have them; PREFIX is understood too.
 PREFIX       ?= /usr/local
-prefix       ?= $(PREFIX)
-exec_prefix  ?= $(prefix)
-libdir       ?= $(exec_prefix)/lib
-includedir   ?= $(prefix)/include
-datarootdir  ?= $(prefix)/share
-mandir       ?= $(datarootdir)/man
-docdir       ?= $(datarootdir)/doc/libsendfd
-pkgconfigdir ?= $(libdir)/pkgconfig
+prefix       = $(PREFIX)
+exec_prefix  = $(prefix)
+libdir       = $(exec_prefix)/lib
+includedir   = $(prefix)/include
+datarootdir  = $(prefix)/share
+mandir       = $(datarootdir)/man
+pkgconfigdir = $(libdir)/pkgconfig
+DESTDIR      =
 
 CFLAGS     ?= -O2 -g
 CXXFLAGS   ?= -O2 -g
@@ -73,7 +73,9 @@ staticlib := $(TARGETDIR)/release/libsendfd.a
 $(staticlib): cargo ;
 cargo:
 	$(call say,CARGO,$(staticlib))
-	$(quiet)$(CARGO) rustc $(CARGOFLAGS) $(if $(filter 0,$(V)),--quiet) --release --lib \
+	$(quiet)if [ -f $(staticlib) ] && ! command -v $(firstword $(CARGO)) >/dev/null; then \
+		echo 'no $(firstword $(CARGO)) here (sudo make install?): taking what is built'; exit; \
+	fi; $(CARGO) rustc $(CARGOFLAGS) $(if $(filter 0,$(V)),--quiet) --release --lib \
 		--crate-type staticlib --target-dir $(TARGETDIR) -- \
 		-C force-unwind-tables=yes --remap-path-prefix=$(CURDIR)=libsendfd-$(version)
 
@@ -162,3 +164,67 @@ $(O)/c_tests/static/%: $(O)/c_tests/%.o $(test_objects) $(O)/libsendfd.a
 		$(O)/libsendfd.a
 
 .SECONDARY: $(test_objects) $(built_tests:%=$(O)/c_tests/%.o)
+
+check: all $(test_programs) $(examples)
+	$(quiet)REQUIRE_ALL=$(REQUIRE_ALL) checks/run check $(test_programs) $(checks)
+
+# What the tests and checks are told of the build.
+export O CC CXX CARGO CARGOFLAGS PROVE STRIP MAKE
+export VERSION := $(version)
+export REQUIRE_ALL ?= 0
+
+# --- install ---------------------------------------------------------------
+
+# All that is installed, as MODE:SOURCE:DESTINATION, or link:TARGET:DESTINATION.
+# install and uninstall both go by this list.
+installed = \
+	755:$(O)/libsendfd.so.$(version):$(libdir)/libsendfd.so.$(version) \
+	link:libsendfd.so.$(version):$(libdir)/$(soname) \
+	link:$(soname):$(libdir)/libsendfd.so \
+	644:$(O)/libsendfd.a:$(libdir)/libsendfd.a \
+	644:include/sendfd.h:$(includedir)/sendfd.h \
+	644:$(O)/sendfd.pc:$(pkgconfigdir)/sendfd.pc
+
+field = $(word $(1),$(subst :, ,$(2)))
+install_one = $(INSTALL) -d '$(DESTDIR)$(dir $(call field,3,$(1)))' && \
+	$(if $(filter link,$(call field,1,$(1))),\
+	ln -sf $(call field,2,$(1)) '$(DESTDIR)$(call field,3,$(1))',\
+	$(INSTALL) -m $(call field,1,$(1)) $(call field,2,$(1)) '$(DESTDIR)$(call field,3,$(1))')
+
+define newline
+
+
+endef
+
+install: all
+	$(foreach one,$(installed),$(call install_one,$(one))$(newline)	)
+
+uninstall:
+	rm -f $(foreach one,$(installed),'$(DESTDIR)$(call field,3,$(one))')
+
+installcheck:
+	$(quiet)DESTDIR='$(DESTDIR)' pkgconfigdir='$(pkgconfigdir)' libdir='$(libdir)' \
+		checks/run installcheck checks/installed
+
+# --- and the rest ----------------------------------------------------------
+
+dist: | $(O)
+	$(call say,TAR,$(O)/libsendfd-$(version).tar.gz)
+	$(quiet)checks/dist "$(version)" "$(O)/libsendfd-$(version).tar.gz"
+
+c_sources   := $(wildcard c_tests/*.[ch] c_tests/*.cc examples/c/*.c)
+sh_sources  := $(wildcard checks/*.t checks/*.sh examples/c/*.sh .ci/run) checks/run checks/run-one
+
+lint:
+	$(CARGO) fmt --check
+	SENDFD_HEADER=$(abspath $(O))/lint-sendfd.h $(CARGO) clippy $(CARGOFLAGS) --quiet --all-targets \
+		--all-features --target-dir $(O)/header-target -- -D warnings
+	@checks/lint "$(CLANG_FORMAT) --dry-run --Werror" $(c_sources)
+	@checks/lint "$(SHELLCHECK)" $(sh_sources)
+
+format:
+	$(CARGO) fmt
+	$(CLANG_FORMAT) -i $(c_sources)
+
+clean:
+	rm -rf $(O) target

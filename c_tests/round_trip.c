@@ -35,8 +35,8 @@ static void some_descriptors(const struct socket_type *type, int nfds, int max_f
     for (int i = 0; i < max_fds; i++)
         received[i] = -7;
 
-    is(sendfds(pair[0], fds, nfds), nfds, "%s: sendfds of %d returns %d", type->name, nfds,
-       nfds);
+    is(sendfds(pair[0], fds, nfds), nfds, "%s: sendfds of %d returns %d", type->name,
+       nfds, nfds);
     is(recvfds(pair[1], received, max_fds), nfds, "%s: recvfds with room for %d too",
        type->name, max_fds);
     ok(same_files(fds, received, nfds), "%s: the same files in the same order",

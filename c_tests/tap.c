@@ -15,7 +15,8 @@ __attribute__((constructor)) static void start(void)
     alarm(TAP_TIMEOUT);
 }
 
-static bool report(bool passed, const char *file, int line, const char *name, va_list args)
+static bool report(bool passed, const char *file, int line, const char *name,
+                   va_list args)
 {
     int error = errno;
     printf("%sok %d - ", passed ? "" : "not ", ++tests);
@@ -54,7 +55,8 @@ void tap_clear_errno(void)
     errno = 0;
 }
 
-bool tap_fails(long returned, int error, const char *file, int line, const char *name, ...)
+bool tap_fails(long returned, int error, const char *file, int line, const char *name,
+               ...)
 {
     int got = errno;
     va_list args;

@@ -29,12 +29,10 @@ extern "C" {
 
 __attribute__((format(printf, 4, 5))) bool tap_report(bool passed, const char *file,
                                                       int line, const char *name, ...);
-__attribute__((format(printf, 5, 6))) bool tap_is(long value, long expected,
-                                                  const char *file, int line,
-                                                  const char *name, ...);
-__attribute__((format(printf, 5, 6))) bool tap_fails(long returned, int error,
-                                                     const char *file, int line,
-                                                     const char *name, ...);
+__attribute__((format(printf, 5, 6))) bool
+tap_is(long value, long expected, const char *file, int line, const char *name, ...);
+__attribute__((format(printf, 5, 6))) bool
+tap_fails(long returned, int error, const char *file, int line, const char *name, ...);
 void tap_need(bool holds, const char *condition, const char *file, int line);
 void tap_clear_errno(void);
 

@@ -1,0 +1,37 @@
+#!/bin/sh
+# How it builds: nothing is written outside O, a read-only source tree builds,
+# jobs run in parallel, and cargo alone makes a usable shared object.
+. checks/tap.sh
+scratch_directory
+unset MAKEFLAGS MFLAGS MAKELEVEL
+
+# The sources alone: what a distribution builds from.
+source_tree=$scratch/source
+mkdir "$source_tree"
+cp -R Cargo.toml Cargo.lock build.rs cbindgen.toml Makefile src include pkgconfig "$source_tree"
+chmod -R a-w "$source_tree"
+before=$(find "$source_tree" | sort)
+
+ok 'a read-only tree builds with O=, jobs in parallel' \
+	$MAKE -C "$source_tree" -j4 O="$scratch/out" CARGO="$CARGO" CARGOFLAGS="$CARGOFLAGS"
+is "$(find "$source_tree" | sort)" "$before" 'and nothing is written there'
+for built in libsendfd.so.$VERSION libsendfd.so.1 libsendfd.so libsendfd.a sendfd.pc; do
+	ok "$built is built" test -s "$scratch/out/$built"
+done
+is "$($MAKE -s -C "$source_tree" O="$scratch/out" CARGO="$CARGO" CARGOFLAGS="$CARGOFLAGS" V=1 2>&1 | grep -c -e ' -shared ')" \
+	0 'a second make links nothing anew'
+
+ok 'cargo build --release alone' \
+	$CARGO build $CARGOFLAGS --quiet --release --target-dir "$O/target"
+is "$(readelf -dW "$O/target/release/libsendfd.so" | sed -n 's/.*(SONAME).*\[\(.*\)\]/\1/p')" \
+	libsendfd.so.1 'yields a cdylib with its SONAME'
+if $CC -std=c11 -D_GNU_SOURCE -Iinclude -Ic_tests -pthread -o "$scratch/round_trip" \
+	c_tests/round_trip.c c_tests/tap.c c_tests/peer.c "$O/target/release/libsendfd.so"; then
+	ln -s "$(realpath "$O/target/release/libsendfd.so")" "$scratch/libsendfd.so.1"
+	ok 'that works' env LD_LIBRARY_PATH="$scratch" "$scratch/round_trip"
+else
+	ok 'that links' false
+fi
+ok 'the dev profile builds too' \
+	$CARGO build $CARGOFLAGS --quiet --target-dir "$O/target"
+tap_done

@@ -1,0 +1,55 @@
+# The Test Anything Protocol for the checks: source it, call ok and the like,
+# end with tap_done.
+# shellcheck shell=sh
+
+set -u
+tap_tests=0
+tap_failures=0
+
+# ok NAME COMMAND...: passes if the command does; its output explains a failure.
+ok() {
+	tap_name=$1
+	shift
+	tap_tests=$((tap_tests + 1))
+	if tap_output=$("$@" 2>&1); then
+		printf 'ok %d - %s\n' "$tap_tests" "$tap_name"
+	else
+		printf 'not ok %d - %s\n' "$tap_tests" "$tap_name"
+		tap_failures=$((tap_failures + 1))
+		printf '%s\n' "$*" "$tap_output" | sed 's/^/# /'
+	fi
+}
+
+# is VALUE EXPECTED NAME: passes if the two strings are equal.
+is() {
+	ok "$3" test "$1" = "$2"
+	[ "$1" = "$2" ] || printf '# got:\n%s\n# expected:\n%s\n' "$1" "$2" | sed 's/^[^#]/# &/'
+}
+
+# skip REASON: tells that something is not tested; a failure where REQUIRE_ALL=1.
+skip() {
+	tap_tests=$((tap_tests + 1))
+	if [ "${REQUIRE_ALL:-0}" = 1 ]; then
+		printf 'not '
+		tap_failures=$((tap_failures + 1))
+	fi
+	printf 'ok %d # SKIP %s\n' "$tap_tests" "$1"
+}
+
+# have COMMAND: whether there is such a command.
+have() {
+	command -v "$1" >/dev/null 2>&1
+}
+
+# A directory of this check's own, gone when it ends.
+scratch_directory() {
+	scratch=$(mktemp -d)
+	trap 'rm -rf "$scratch"' EXIT
+	trap 'exit 1' HUP INT TERM
+}
+
+tap_done() {
+	printf '1..%d\n' "$tap_tests"
+	[ "$tap_failures" -eq 0 ]
+	exit
+}
