@@ -8,6 +8,7 @@
 #ifndef SENDFD_H
 #define SENDFD_H
 
+#include <sys/types.h>
 
 /* The version of this header; sendfd_version() is the library's. */
 #define SENDFD_VERSION "1.0.0"
@@ -161,6 +162,154 @@ int sendfds(int unix_domain_socket_fd,
  * Since version 1.0.0.
  */
 SENDFD_MUST_USE int recvfds(int unix_domain_socket_fd, int *fds, int max_fds);
+
+/**
+ * Sends any number of descriptors over a Unix-domain socket, as as many
+ * messages of sendfds() as it takes: 253 in each but the last.
+ *
+ * unix_domain_socket_fd: as for sendfd().
+ * fds: the descriptors, which stay open and the caller's. Only read.
+ * nfds: how many, 1 or above.
+ *
+ * Returns nfds; or, if it failed after some messages had gone, how many
+ * descriptors went, 1 or above and below nfds, with errno set to the error; or
+ * -1 with errno set, and then nothing was sent. What is reported as sent is
+ * exactly what the receiver can receive.
+ *
+ * On a blocking socket ETOOMANYREFS is waited out, as a full queue is: it
+ * sleeps 1 ms, then twice as long each time up to 32 ms, and tries again, until
+ * the receiver has taken enough, or is gone (EPIPE), or a signal handler has run
+ * (EINTR), or the send timeout of the socket (SO_SNDTIMEO) is over (EAGAIN).
+ *
+ * Errors: those of sendfds(), and
+ * EINVAL        nfds is below 1, or one of the descriptors cannot be passed
+ * ETOOMANYREFS  the socket is non-blocking, and this user has too many
+ *               descriptors in flight
+ *
+ * Thread-safe and async-signal-safe (two callers at once may have their messages
+ * mixed); a cancellation point, as sendmsg(2) and nanosleep(2) are. A thread
+ * that is cancelled cannot tell how many went.
+ * Since version 1.0.0.
+ */
+SENDFD_MUST_USE
+int sendfds_all(int unix_domain_socket_fd,
+                const int *fds,
+                int nfds);
+
+/**
+ * Receives exactly nfds descriptors from a Unix-domain socket, message after
+ * message, reading one byte with each. The counterpart of sendfds_all().
+ *
+ * unix_domain_socket_fd: as for recvfd().
+ * fds: receives the descriptors, which are the caller's to close and are
+ *     close-on-exec from the start.
+ * nfds: how many are wanted, 1 or above; there must be room for them all.
+ *
+ * Returns nfds; or, if an error or the end of file came after some, how many
+ * came, 1 or above and below nfds, which are the caller's: errno is set to the
+ * error, and is as it was before the call if it was the end of file; or -2
+ * (RECVFD_EOF) if the end of file came first, or -1 with errno set if an error
+ * did.
+ *
+ * A socket that is non-blocking (EAGAIN), or a signal handler (EINTR), can end
+ * it with a short count at any message: go on with fds + count.
+ *
+ * Errors: those of recvfds(), and
+ * EMSGSIZE      a message has more descriptors than are still wanted; those of
+ *               that message are closed, and the message is consumed
+ * EINVAL        nfds is below 1; nothing is consumed
+ *
+ * Thread-safe and async-signal-safe; a cancellation point, as recvmsg(2) is:
+ * a thread that is cancelled leaves what came before open, in fds.
+ * Since version 1.0.0.
+ */
+SENDFD_MUST_USE int recvfds_all(int unix_domain_socket_fd, int *fds, int nfds);
+
+/**
+ * Sends bytes of the caller's own over a Unix-domain socket, with 0 to 253
+ * descriptors.
+ *
+ * unix_domain_socket_fd: as for sendfd().
+ * fds: the descriptors, which stay open and the caller's. Only read; may be
+ *     NULL if nfds is 0.
+ * nfds: how many, 0 to SENDFD_MAX_FDS (253).
+ * data: the bytes. Only read; may be NULL if len is 0.
+ * len: how many, 1 or above if there are descriptors.
+ * flags: 0, or MSG_DONTWAIT (do not block) and MSG_EOR (end of record), or'ed.
+ *     MSG_NOSIGNAL and MSG_CMSG_CLOEXEC are as good as not given.
+ *
+ * Returns the number of bytes sent, or -1 with errno set, and then nothing was
+ * sent. Any other return means that every descriptor went, with the first
+ * byte. On SOCK_STREAM it may be less than len: send the rest, and send it
+ * without the descriptors, or they are sent twice.
+ *
+ * Errors: those of sendfd(), and
+ * EBADF         one of the descriptors is not open
+ * EINVAL        nfds is below 0 or above 253, or there are descriptors and len
+ *               is 0 (a stream drops them), or len is above SSIZE_MAX, or flags
+ *               has another bit, or one of the descriptors cannot be passed
+ * EFAULT        fds is NULL and nfds is not 0, or data is NULL and len is not 0
+ * EAGAIN        also: MSG_DONTWAIT was given and the queue is full
+ * EMSGSIZE      SOCK_SEQPACKET or SOCK_DGRAM: the data does not fit into one
+ *               message
+ *
+ * Thread-safe and async-signal-safe; a cancellation point, as sendmsg(2) is.
+ * Since version 1.0.0.
+ */
+SENDFD_MUST_USE
+ssize_t sendfds_msg(int unix_domain_socket_fd,
+                    const int *fds,
+                    int nfds,
+                    const void *data,
+                    size_t len,
+                    int flags);
+
+/**
+ * Receives bytes from a Unix-domain socket, and the descriptors that came with
+ * them, if any.
+ *
+ * unix_domain_socket_fd: as for recvfd().
+ * fds: receives the descriptors, which are the caller's to close and are
+ *     close-on-exec from the start; may be NULL if *nfds is 0.
+ * nfds: in: how many there is room for in fds, 0 or above; above 253 is as good
+ *     as 253. out: how many came, 0 on -1 and -2.
+ * data: receives the bytes.
+ * len: how many there is room for, 1 or above.
+ * flags: 0, or MSG_DONTWAIT (do not block) and MSG_PEEK (leave the message in
+ *     the queue: the descriptors that come are the caller's all the same, and
+ *     new ones will come with the next receive), or'ed. MSG_NOSIGNAL and
+ *     MSG_CMSG_CLOEXEC are as good as not given.
+ *
+ * Returns the number of bytes received; or -2 (RECVFD_EOF) at the end of file,
+ * which SOCK_DGRAM does not have; or -1 with errno set. On -1 and -2 every
+ * descriptor that came has been closed. 0 is a message without data: one with
+ * descriptors, or an empty datagram (SOCK_DGRAM).
+ *
+ * On SOCK_STREAM, bytes that were sent without descriptors may come together
+ * with those of a later message that has some, before its bytes; two messages
+ * with descriptors never come together.
+ *
+ * Errors: those of recvfds() but ENOMSG, and
+ * EMSGSIZE      more than *nfds descriptors came, or (SOCK_SEQPACKET, SOCK_DGRAM)
+ *               more than len bytes; all descriptors are closed, and the message
+ *               is consumed, unless MSG_PEEK was given
+ * EINVAL        *nfds is below 0, or len is 0 or above SSIZE_MAX, or flags has
+ *               another bit; nothing is consumed
+ * EFAULT        nfds or data is NULL, or fds is and *nfds is not 0; likewise
+ * EAGAIN        also: MSG_DONTWAIT was given and nothing has come
+ * EAFNOSUPPORT  neither data nor a descriptor came, and the socket is not a
+ *               Unix-domain one
+ *
+ * Thread-safe and async-signal-safe; a cancellation point, as recvmsg(2) is.
+ * Since version 1.0.0.
+ */
+SENDFD_MUST_USE
+ssize_t recvfds_msg(int unix_domain_socket_fd,
+                    int *fds,
+                    int *nfds,
+                    void *data,
+                    size_t len,
+                    int flags);
 
 /**
  * Returns the version of the library that the program runs with, such as

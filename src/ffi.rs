@@ -8,8 +8,10 @@
     reason = "read by C programmers, in the header"
 )]
 
-use core::ffi::{c_char, c_int};
+use core::ffi::{c_char, c_int, c_void};
 use core::mem::MaybeUninit;
+
+use libc::{size_t, ssize_t};
 
 use crate::cmsg;
 use crate::recv::{self, Failure};
@@ -28,40 +30,33 @@ const _: () = assert!(SENDFD_MAX_FDS as usize == cmsg::MAX_FDS);
 /// A result as C has it: a value that is not negative, or -1 with errno set, or
 /// `RECVFD_EOF`.
 trait CReturn {
-    fn into_c(self) -> c_int;
+    fn into_c(self) -> isize;
 }
 
 impl CReturn for usize {
-    fn into_c(self) -> c_int {
-        // No count exceeds the number of descriptors asked for, which came as an int.
-        c_int::try_from(self).unwrap_or(c_int::MAX)
-    }
-}
-
-impl CReturn for c_int {
-    fn into_c(self) -> c_int {
-        self
+    fn into_c(self) -> isize {
+        self.try_into().unwrap_or(isize::MAX)
     }
 }
 
 impl CReturn for Errno {
-    fn into_c(self) -> c_int {
+    fn into_c(self) -> isize {
         self.set();
         -1
     }
 }
 
 impl CReturn for Failure {
-    fn into_c(self) -> c_int {
+    fn into_c(self) -> isize {
         match self {
-            Self::EndOfFile => RECVFD_EOF,
+            Self::EndOfFile => RECVFD_EOF as isize,
             Self::Error(errno) => errno.into_c(),
         }
     }
 }
 
 impl<T: CReturn, E: CReturn> CReturn for Result<T, E> {
-    fn into_c(self) -> c_int {
+    fn into_c(self) -> isize {
         match self {
             Ok(value) => value.into_c(),
             Err(error) => error.into_c(),
@@ -69,40 +64,81 @@ impl<T: CReturn, E: CReturn> CReturn for Result<T, E> {
     }
 }
 
-/// The descriptors that a C caller wants sent in one message.
-///
-/// # Safety
-/// `fds` is NULL or valid for reads of `nfds` ints for as long as the slice is used.
-unsafe fn to_send<'a>(fds: *const c_int, nfds: c_int) -> Result<&'a [c_int], Errno> {
-    let nfds = usize::try_from(nfds).map_err(|_| Errno::EINVAL)?;
-    if nfds == 0 || nfds > cmsg::MAX_FDS {
-        return Err(Errno::EINVAL);
+/// How many were done before something kept the others: errno tells what.
+impl<E: CReturn> CReturn for (usize, Result<(), E>) {
+    fn into_c(self) -> isize {
+        match self {
+            (0, Err(error)) => error.into_c(),
+            (count, Err(error)) => {
+                error.into_c();
+                count.into_c()
+            }
+            (count, Ok(())) => count.into_c(),
+        }
     }
-    if fds.is_null() {
-        return Err(Errno::EFAULT);
-    }
-    // SAFETY: it is not NULL, so the caller vouches for `nfds` ints.
-    Ok(unsafe { core::slice::from_raw_parts(fds, nfds) })
 }
 
-/// Where a C caller wants the descriptors of one message: at most as many
-/// places as one can fill.
+/// A count as an int: none exceeds the number asked for, which came as an int.
+fn int(value: isize) -> c_int {
+    value.try_into().unwrap_or(c_int::MAX)
+}
+
+/// A count of C, from `least` to what an array can have.
+fn count(value: c_int, least: usize) -> Result<usize, Errno> {
+    match usize::try_from(value) {
+        Ok(value) if value >= least && value <= isize::MAX as usize / size_of::<c_int>() => {
+            Ok(value)
+        }
+        _ => Err(Errno::EINVAL),
+    }
+}
+
+/// A count of descriptors that fits into one message.
+fn in_one_message(nfds: usize) -> Result<usize, Errno> {
+    if nfds <= cmsg::MAX_FDS {
+        Ok(nfds)
+    } else {
+        Err(Errno::EINVAL)
+    }
+}
+
+/// A count of bytes, from `least` to what a call can return.
+fn byte_count(len: usize, least: usize) -> Result<usize, Errno> {
+    if len >= least && isize::try_from(len).is_ok() {
+        Ok(len)
+    } else {
+        Err(Errno::EINVAL)
+    }
+}
+
+/// The array of a C caller, to be read.
 ///
 /// # Safety
-/// `fds` is NULL or valid for writes of `max_fds` ints for as long as the slice is used.
-unsafe fn to_fill<'a>(
-    fds: *mut c_int,
-    max_fds: c_int,
-) -> Result<&'a mut [MaybeUninit<c_int>], Errno> {
-    let max_fds = usize::try_from(max_fds).map_err(|_| Errno::EINVAL)?;
-    if max_fds == 0 {
-        return Err(Errno::EINVAL);
+/// `array` is NULL or valid for reads of `len` elements for as long as the slice is used.
+unsafe fn to_read<'a, T>(array: *const T, len: usize) -> Result<&'a [T], Errno> {
+    if len == 0 {
+        return Ok(&[]);
     }
-    if fds.is_null() {
+    if array.is_null() {
         return Err(Errno::EFAULT);
     }
-    // SAFETY: it is not NULL, so the caller vouches for `max_fds` ints, and no more are taken.
-    Ok(unsafe { core::slice::from_raw_parts_mut(fds.cast(), max_fds.min(cmsg::MAX_FDS)) })
+    // SAFETY: it is not NULL, so the caller vouches for `len` elements.
+    Ok(unsafe { core::slice::from_raw_parts(array, len) })
+}
+
+/// The array of a C caller, to be written.
+///
+/// # Safety
+/// `array` is NULL or valid for writes of `len` elements for as long as the slice is used.
+unsafe fn to_write<'a, T>(array: *mut T, len: usize) -> Result<&'a mut [MaybeUninit<T>], Errno> {
+    if len == 0 {
+        return Ok(&mut []);
+    }
+    if array.is_null() {
+        return Err(Errno::EFAULT);
+    }
+    // SAFETY: it is not NULL, so the caller vouches for `len` elements.
+    Ok(unsafe { core::slice::from_raw_parts_mut(array.cast(), len) })
 }
 
 /// Sends one descriptor over a Unix-domain socket, with one byte of value 0:
@@ -141,7 +177,7 @@ unsafe fn to_fill<'a>(
 #[must_use]
 #[unsafe(no_mangle)]
 pub extern "C" fn sendfd(unix_domain_socket_fd: c_int, fd: c_int) -> c_int {
-    send::message(unix_domain_socket_fd, &[fd], &[0]).into_c()
+    int(send::descriptor(unix_domain_socket_fd, fd).into_c())
 }
 
 /// Receives one descriptor from a Unix-domain socket: reads one message and one
@@ -184,7 +220,11 @@ pub extern "C" fn recvfd(unix_domain_socket_fd: c_int) -> c_int {
     let received = recv::descriptors(unix_domain_socket_fd, &mut fd);
     let [fd] = fd;
     // SAFETY: it was initialised above, and a receive only ever writes a descriptor over it.
-    received.map(|_| unsafe { fd.assume_init() }).into_c()
+    let fd = unsafe { fd.assume_init() };
+    match received {
+        Ok(_) => fd,
+        Err(failure) => int(failure.into_c()),
+    }
 }
 
 /// Sends 1 to 253 descriptors over a Unix-domain socket as one message, with
@@ -211,10 +251,12 @@ pub unsafe extern "C" fn sendfds(
     fds: *const c_int,
     nfds: c_int,
 ) -> c_int {
-    // SAFETY: the caller of a C function vouches for the array it passes.
-    unsafe { to_send(fds, nfds) }
-        .and_then(|fds| send::descriptors(unix_domain_socket_fd, fds))
-        .into_c()
+    let sent = count(nfds, 1)
+        .and_then(in_one_message)
+        // SAFETY: the caller vouches for `nfds` descriptors.
+        .and_then(|nfds| unsafe { to_read(fds, nfds) })
+        .and_then(|fds| send::descriptors(unix_domain_socket_fd, fds));
+    int(sent.into_c())
 }
 
 /// Receives the descriptors of one message from a Unix-domain socket, and reads
@@ -247,10 +289,212 @@ pub unsafe extern "C" fn recvfds(
     fds: *mut c_int,
     max_fds: c_int,
 ) -> c_int {
-    // SAFETY: the caller of a C function vouches for the array it passes.
-    unsafe { to_fill(fds, max_fds) }
+    let received = count(max_fds, 1)
+        // SAFETY: the caller vouches for `max_fds` places, and no more are taken.
+        .and_then(|max_fds| unsafe { to_write(fds, max_fds.min(cmsg::MAX_FDS)) })
         .map_err(Failure::from)
-        .and_then(|fds| recv::descriptors(unix_domain_socket_fd, fds))
+        .and_then(|fds| recv::descriptors(unix_domain_socket_fd, fds));
+    int(received.into_c())
+}
+
+/// Sends any number of descriptors over a Unix-domain socket, as as many
+/// messages of sendfds() as it takes: 253 in each but the last.
+///
+/// unix_domain_socket_fd: as for sendfd().
+/// fds: the descriptors, which stay open and the caller's. Only read.
+/// nfds: how many, 1 or above.
+///
+/// Returns nfds; or, if it failed after some messages had gone, how many
+/// descriptors went, 1 or above and below nfds, with errno set to the error; or
+/// -1 with errno set, and then nothing was sent. What is reported as sent is
+/// exactly what the receiver can receive.
+///
+/// On a blocking socket ETOOMANYREFS is waited out, as a full queue is: it
+/// sleeps 1 ms, then twice as long each time up to 32 ms, and tries again, until
+/// the receiver has taken enough, or is gone (EPIPE), or a signal handler has run
+/// (EINTR), or the send timeout of the socket (SO_SNDTIMEO) is over (EAGAIN).
+///
+/// Errors: those of sendfds(), and
+/// EINVAL        nfds is below 1, or one of the descriptors cannot be passed
+/// ETOOMANYREFS  the socket is non-blocking, and this user has too many
+///               descriptors in flight
+///
+/// Thread-safe and async-signal-safe (two callers at once may have their messages
+/// mixed); a cancellation point, as sendmsg(2) and nanosleep(2) are. A thread
+/// that is cancelled cannot tell how many went.
+/// Since version 1.0.0.
+#[must_use]
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn sendfds_all(
+    unix_domain_socket_fd: c_int,
+    fds: *const c_int,
+    nfds: c_int,
+) -> c_int {
+    let sent = count(nfds, 1)
+        // SAFETY: the caller vouches for `nfds` descriptors.
+        .and_then(|nfds| unsafe { to_read(fds, nfds) })
+        .map(|fds| send::all_descriptors(unix_domain_socket_fd, fds));
+    int(sent.into_c())
+}
+
+/// Receives exactly nfds descriptors from a Unix-domain socket, message after
+/// message, reading one byte with each. The counterpart of sendfds_all().
+///
+/// unix_domain_socket_fd: as for recvfd().
+/// fds: receives the descriptors, which are the caller's to close and are
+///     close-on-exec from the start.
+/// nfds: how many are wanted, 1 or above; there must be room for them all.
+///
+/// Returns nfds; or, if an error or the end of file came after some, how many
+/// came, 1 or above and below nfds, which are the caller's: errno is set to the
+/// error, and is as it was before the call if it was the end of file; or -2
+/// (RECVFD_EOF) if the end of file came first, or -1 with errno set if an error
+/// did.
+///
+/// A socket that is non-blocking (EAGAIN), or a signal handler (EINTR), can end
+/// it with a short count at any message: go on with fds + count.
+///
+/// Errors: those of recvfds(), and
+/// EMSGSIZE      a message has more descriptors than are still wanted; those of
+///               that message are closed, and the message is consumed
+/// EINVAL        nfds is below 1; nothing is consumed
+///
+/// Thread-safe and async-signal-safe; a cancellation point, as recvmsg(2) is:
+/// a thread that is cancelled leaves what came before open, in fds.
+/// Since version 1.0.0.
+#[must_use]
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn recvfds_all(
+    unix_domain_socket_fd: c_int,
+    fds: *mut c_int,
+    nfds: c_int,
+) -> c_int {
+    let received = count(nfds, 1)
+        // SAFETY: the caller vouches for `nfds` places.
+        .and_then(|nfds| unsafe { to_write(fds, nfds) })
+        .map(|fds| recv::all_descriptors(unix_domain_socket_fd, fds));
+    int(received.into_c())
+}
+
+/// Sends bytes of the caller's own over a Unix-domain socket, with 0 to 253
+/// descriptors.
+///
+/// unix_domain_socket_fd: as for sendfd().
+/// fds: the descriptors, which stay open and the caller's. Only read; may be
+///     NULL if nfds is 0.
+/// nfds: how many, 0 to SENDFD_MAX_FDS (253).
+/// data: the bytes. Only read; may be NULL if len is 0.
+/// len: how many, 1 or above if there are descriptors.
+/// flags: 0, or MSG_DONTWAIT (do not block) and MSG_EOR (end of record), or'ed.
+///     MSG_NOSIGNAL and MSG_CMSG_CLOEXEC are as good as not given.
+///
+/// Returns the number of bytes sent, or -1 with errno set, and then nothing was
+/// sent. Any other return means that every descriptor went, with the first
+/// byte. On SOCK_STREAM it may be less than len: send the rest, and send it
+/// without the descriptors, or they are sent twice.
+///
+/// Errors: those of sendfd(), and
+/// EBADF         one of the descriptors is not open
+/// EINVAL        nfds is below 0 or above 253, or there are descriptors and len
+///               is 0 (a stream drops them), or len is above SSIZE_MAX, or flags
+///               has another bit, or one of the descriptors cannot be passed
+/// EFAULT        fds is NULL and nfds is not 0, or data is NULL and len is not 0
+/// EAGAIN        also: MSG_DONTWAIT was given and the queue is full
+/// EMSGSIZE      SOCK_SEQPACKET or SOCK_DGRAM: the data does not fit into one
+///               message
+///
+/// Thread-safe and async-signal-safe; a cancellation point, as sendmsg(2) is.
+/// Since version 1.0.0.
+#[must_use]
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn sendfds_msg(
+    unix_domain_socket_fd: c_int,
+    fds: *const c_int,
+    nfds: c_int,
+    data: *const c_void,
+    len: size_t,
+    flags: c_int,
+) -> ssize_t {
+    let message = count(nfds, 0).and_then(in_one_message).and_then(|nfds| {
+        let len = byte_count(len, nfds.min(1))?;
+        // SAFETY: the caller vouches for `nfds` descriptors.
+        let fds = unsafe { to_read(fds, nfds) }?;
+        // SAFETY: the caller vouches for `len` bytes.
+        let data = unsafe { to_read(data.cast(), len) }?;
+        Ok((fds, data))
+    });
+    message
+        .and_then(|(fds, data)| send::message(unix_domain_socket_fd, fds, data, flags))
+        .into_c()
+}
+
+/// Receives bytes from a Unix-domain socket, and the descriptors that came with
+/// them, if any.
+///
+/// unix_domain_socket_fd: as for recvfd().
+/// fds: receives the descriptors, which are the caller's to close and are
+///     close-on-exec from the start; may be NULL if *nfds is 0.
+/// nfds: in: how many there is room for in fds, 0 or above; above 253 is as good
+///     as 253. out: how many came, 0 on -1 and -2.
+/// data: receives the bytes.
+/// len: how many there is room for, 1 or above.
+/// flags: 0, or MSG_DONTWAIT (do not block) and MSG_PEEK (leave the message in
+///     the queue: the descriptors that come are the caller's all the same, and
+///     new ones will come with the next receive), or'ed. MSG_NOSIGNAL and
+///     MSG_CMSG_CLOEXEC are as good as not given.
+///
+/// Returns the number of bytes received; or -2 (RECVFD_EOF) at the end of file,
+/// which SOCK_DGRAM does not have; or -1 with errno set. On -1 and -2 every
+/// descriptor that came has been closed. 0 is a message without data: one with
+/// descriptors, or an empty datagram (SOCK_DGRAM).
+///
+/// On SOCK_STREAM, bytes that were sent without descriptors may come together
+/// with those of a later message that has some, before its bytes; two messages
+/// with descriptors never come together.
+///
+/// Errors: those of recvfds() but ENOMSG, and
+/// EMSGSIZE      more than *nfds descriptors came, or (SOCK_SEQPACKET, SOCK_DGRAM)
+///               more than len bytes; all descriptors are closed, and the message
+///               is consumed, unless MSG_PEEK was given
+/// EINVAL        *nfds is below 0, or len is 0 or above SSIZE_MAX, or flags has
+///               another bit; nothing is consumed
+/// EFAULT        nfds or data is NULL, or fds is and *nfds is not 0; likewise
+/// EAGAIN        also: MSG_DONTWAIT was given and nothing has come
+/// EAFNOSUPPORT  neither data nor a descriptor came, and the socket is not a
+///               Unix-domain one
+///
+/// Thread-safe and async-signal-safe; a cancellation point, as recvmsg(2) is.
+/// Since version 1.0.0.
+#[must_use]
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn recvfds_msg(
+    unix_domain_socket_fd: c_int,
+    fds: *mut c_int,
+    nfds: *mut c_int,
+    data: *mut c_void,
+    len: size_t,
+    flags: c_int,
+) -> ssize_t {
+    // SAFETY: it is NULL, or the caller vouches for an int.
+    let Some(nfds) = (unsafe { nfds.as_mut() }) else {
+        return Errno::EFAULT.into_c();
+    };
+    let room = core::mem::replace(nfds, 0);
+    let places = count(room, 0).and_then(|room| {
+        let len = byte_count(len, 1)?;
+        // SAFETY: the caller vouches for `*nfds` places, and no more are taken.
+        let fds = unsafe { to_write(fds, room.min(cmsg::MAX_FDS)) }?;
+        // SAFETY: the caller vouches for `len` bytes.
+        let data = unsafe { to_write(data.cast(), len) }?;
+        Ok((fds, data))
+    });
+    places
+        .map_err(Failure::from)
+        .and_then(|(fds, data)| recv::message(unix_domain_socket_fd, fds, data, flags))
+        .map(|message| {
+            *nfds = int(message.nfds.into_c());
+            message.bytes
+        })
         .into_c()
 }
 

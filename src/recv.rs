@@ -7,6 +7,10 @@ use core::mem::MaybeUninit;
 use crate::cmsg;
 use crate::sys::{self, Errno};
 
+/// The flags of recvmsg(2) that a caller may give; the last two say what is so anyway.
+const FLAGS: c_int =
+    libc::MSG_DONTWAIT | libc::MSG_PEEK | libc::MSG_NOSIGNAL | libc::MSG_CMSG_CLOEXEC;
+
 /// Why a receive brings nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Failure {
@@ -22,36 +26,85 @@ impl From<Errno> for Failure {
     }
 }
 
-/// One message, its descriptors handed over.
-struct Message {
-    bytes: usize,
-    nfds: usize,
+/// One message, its data and its descriptors handed over.
+pub(crate) struct Message {
+    pub(crate) bytes: usize,
+    pub(crate) nfds: usize,
 }
 
 /// Receives one message with at least one descriptor, consuming one byte of
 /// data, and returns how many descriptors it has put into `fds`.
 pub(crate) fn descriptors(socket: c_int, fds: &mut [MaybeUninit<c_int>]) -> Result<usize, Failure> {
     let mut byte = [MaybeUninit::uninit()];
-    match message(socket, fds, &mut byte)? {
-        Message { bytes, nfds: 0 } => Err(why_no_descriptor(socket, bytes)),
-        Message { nfds, .. } => Ok(nfds),
+    let Message { bytes, nfds } = take(socket, fds, &mut byte, 0, Excess::Dropped)?;
+    if nfds == 0 {
+        require_not_the_end(socket, bytes)?;
+        return Err(Errno::ENOMSG.into());
     }
+    Ok(nfds)
 }
 
-/// Receives one message, its data into `data` and its descriptors into `fds`.
-fn message(
+/// Receives messages until `fds` is full. Returns how many descriptors came, and
+/// what kept the others.
+pub(crate) fn all_descriptors(
+    socket: c_int,
+    mut fds: &mut [MaybeUninit<c_int>],
+) -> (usize, Result<(), Failure>) {
+    let mut received = 0;
+    while !fds.is_empty() {
+        match descriptors(socket, fds) {
+            Ok(nfds) => {
+                received += nfds;
+                fds = fds.get_mut(nfds..).unwrap_or_default();
+            }
+            Err(failure) => return (received, Err(failure)),
+        }
+    }
+    (received, Ok(()))
+}
+
+/// Receives one message, its data into `data` and its descriptors, if it has
+/// any, into `fds`.
+pub(crate) fn message(
     socket: c_int,
     fds: &mut [MaybeUninit<c_int>],
     data: &mut [MaybeUninit<u8>],
+    flags: c_int,
+) -> Result<Message, Failure> {
+    if flags & !FLAGS != 0 || data.is_empty() {
+        return Err(Errno::EINVAL.into());
+    }
+    let message = take(socket, fds, data, flags, Excess::Refused)?;
+    if message.bytes == 0 && message.nfds == 0 {
+        require_not_the_end(socket, message.bytes)?;
+    }
+    Ok(message)
+}
+
+/// What becomes of the data of a datagram beyond the buffer.
+#[derive(Clone, Copy, PartialEq)]
+enum Excess {
+    Dropped,
+    Refused,
+}
+
+/// Takes one message from the queue and hands over what is in it, or closes
+/// each descriptor that came.
+fn take(
+    socket: c_int,
+    fds: &mut [MaybeUninit<c_int>],
+    data: &mut [MaybeUninit<u8>],
+    flags: c_int,
+    excess: Excess,
 ) -> Result<Message, Errno> {
     let mut buffer = cmsg::RECEIVE_BUFFER;
     let room = cmsg::receive_len(fds.len().min(cmsg::MAX_FDS));
     let control = buffer.get_mut(..room).unwrap_or_default();
-    let incoming = sys::recvmsg(socket, data, control)?;
+    let incoming = sys::recvmsg(socket, data, control, flags)?;
 
     let descriptors = Descriptors::new(incoming.control);
     let nfds = cmsg::rights(incoming.control).count();
-    if nfds > fds.len() {
+    if nfds > fds.len() || (incoming.data_truncated && excess == Excess::Refused) {
         return Err(Errno::EMSGSIZE);
     }
     if let Some(refused) = cmsg::rights(incoming.control).find(|slot| *slot < 0) {
@@ -83,20 +136,15 @@ fn why_fewer(socket: c_int) -> Errno {
     }
 }
 
-/// Why a message has no descriptor: nobody can send one on this socket, it is
-/// the end of file, or it was sent so.
-fn why_no_descriptor(socket: c_int, bytes: usize) -> Failure {
-    match sys::is_unix_domain(socket) {
-        Err(errno) => errno.into(),
-        Ok(false) => Errno::EAFNOSUPPORT.into(),
-        Ok(true) if bytes > 0 => Errno::ENOMSG.into(),
-        Ok(true) => match sys::is_connection(socket) {
-            Err(errno) => errno.into(),
-            // A datagram may be empty, and nothing tells that the last one has come.
-            Ok(false) => Errno::ENOMSG.into(),
-            Ok(true) => Failure::EndOfFile,
-        },
+/// Tells a message without a descriptor from the end of file, and from a socket
+/// on which nobody can send one.
+fn require_not_the_end(socket: c_int, bytes: usize) -> Result<(), Failure> {
+    sys::require_unix_domain(socket)?;
+    // A datagram may be empty, and nothing tells that the last one has come.
+    if bytes == 0 && sys::is_connection(socket)? {
+        return Err(Failure::EndOfFile);
     }
+    Ok(())
 }
 
 /// The descriptors that the kernel has installed with a message: closed when

@@ -11,11 +11,13 @@ pub(crate) struct Errno(pub(crate) c_int);
 impl Errno {
     pub(crate) const EACCES: Self = Self(libc::EACCES);
     pub(crate) const EAFNOSUPPORT: Self = Self(libc::EAFNOSUPPORT);
+    pub(crate) const EAGAIN: Self = Self(libc::EAGAIN);
     pub(crate) const EFAULT: Self = Self(libc::EFAULT);
     pub(crate) const EINVAL: Self = Self(libc::EINVAL);
     pub(crate) const EMFILE: Self = Self(libc::EMFILE);
     pub(crate) const EMSGSIZE: Self = Self(libc::EMSGSIZE);
     pub(crate) const ENOMSG: Self = Self(libc::ENOMSG);
+    pub(crate) const ETOOMANYREFS: Self = Self(libc::ETOOMANYREFS);
 
     /// Makes this the calling thread's errno.
     pub(crate) fn set(self) {
@@ -50,6 +52,8 @@ pub(crate) struct Incoming<'c> {
     pub(crate) control: &'c [u8],
     /// `MSG_CTRUNC`: something of the control messages was left out.
     pub(crate) control_truncated: bool,
+    /// `MSG_TRUNC`: a datagram had more data than there was room for.
+    pub(crate) data_truncated: bool,
 }
 
 /// Sends `data` and the control messages in `control` with sendmsg(2), never
@@ -58,14 +62,16 @@ pub(crate) fn sendmsg(
     socket: c_int,
     data: &[u8],
     control: &[MaybeUninit<u8>],
+    flags: c_int,
 ) -> Result<usize, Errno> {
     let mut iov = libc::iovec {
         iov_base: data.as_ptr().cast_mut().cast(),
         iov_len: data.len(),
     };
     let message = message_header(&mut iov, control.as_ptr().cast_mut().cast(), control.len());
+    let flags = flags | libc::MSG_NOSIGNAL;
     // SAFETY: `message` points to `data` and `control`, which outlive the call, and sendmsg only reads them.
-    let sent = unsafe { libc::sendmsg(socket, &raw const message, libc::MSG_NOSIGNAL) };
+    let sent = unsafe { libc::sendmsg(socket, &raw const message, flags) };
     usize::try_from(sent).map_err(|_| Errno::last())
 }
 
@@ -75,14 +81,16 @@ pub(crate) fn recvmsg<'c>(
     socket: c_int,
     data: &mut [MaybeUninit<u8>],
     control: &'c mut [MaybeUninit<u8>],
+    flags: c_int,
 ) -> Result<Incoming<'c>, Errno> {
     let mut iov = libc::iovec {
         iov_base: data.as_mut_ptr().cast(),
         iov_len: data.len(),
     };
     let mut message = message_header(&mut iov, control.as_mut_ptr().cast(), control.len());
+    let flags = flags | libc::MSG_CMSG_CLOEXEC;
     // SAFETY: `message` points to `data` and `control`, which outlive the call and are this call's to write.
-    let received = unsafe { libc::recvmsg(socket, &raw mut message, libc::MSG_CMSG_CLOEXEC) };
+    let received = unsafe { libc::recvmsg(socket, &raw mut message, flags) };
     let bytes = usize::try_from(received).map_err(|_| Errno::last())?;
     #[allow(
         clippy::unnecessary_cast,
@@ -95,6 +103,7 @@ pub(crate) fn recvmsg<'c>(
         bytes,
         control,
         control_truncated: message.msg_flags & libc::MSG_CTRUNC != 0,
+        data_truncated: message.msg_flags & libc::MSG_TRUNC != 0,
     })
 }
 
@@ -109,26 +118,59 @@ fn message_header(iov: &mut libc::iovec, control: *mut c_void, control_len: usiz
     message
 }
 
-/// Whether the socket is a Unix-domain one.
-pub(crate) fn is_unix_domain(socket: c_int) -> Result<bool, Errno> {
-    Ok(socket_option(socket, libc::SO_DOMAIN)? == libc::AF_UNIX)
+/// Fails with EAFNOSUPPORT on a socket that is not a Unix-domain one: no other
+/// passes descriptors.
+pub(crate) fn require_unix_domain(socket: c_int) -> Result<(), Errno> {
+    match socket_option(socket, libc::SO_DOMAIN, 0)? {
+        libc::AF_UNIX => Ok(()),
+        _ => Err(Errno::EAFNOSUPPORT),
+    }
 }
 
 /// Whether the socket has connections, which end: all but datagram sockets do.
 pub(crate) fn is_connection(socket: c_int) -> Result<bool, Errno> {
-    Ok(socket_option(socket, libc::SO_TYPE)? != libc::SOCK_DGRAM)
+    Ok(socket_option(socket, libc::SO_TYPE, 0)? != libc::SOCK_DGRAM)
 }
 
-const INT_LEN: libc::socklen_t = 4;
+/// How many microseconds a send on the socket may take (`SO_SNDTIMEO`); 0 for
+/// no limit.
+pub(crate) fn send_timeout(socket: c_int) -> Result<u64, Errno> {
+    let none = libc::timeval {
+        tv_sec: 0,
+        tv_usec: 0,
+    };
+    let timeout = socket_option(socket, libc::SO_SNDTIMEO, none)?;
+    let seconds = u64::try_from(timeout.tv_sec).unwrap_or_default();
+    let micros = u64::try_from(timeout.tv_usec).unwrap_or_default();
+    Ok(seconds.saturating_mul(1_000_000).saturating_add(micros))
+}
 
-fn socket_option(socket: c_int, option: c_int) -> Result<c_int, Errno> {
-    let mut value: c_int = 0;
-    let mut len = INT_LEN;
+/// Gets an option of level `SOL_SOCKET` whose value is a `T`, an int or a struct of integers.
+fn socket_option<T: Copy>(socket: c_int, option: c_int, mut value: T) -> Result<T, Errno> {
+    #[allow(clippy::cast_possible_truncation, reason = "a few bytes")]
+    let mut len = size_of::<T>() as libc::socklen_t;
     let place = (&raw mut value).cast::<c_void>();
     // SAFETY: `place` and `len` are valid for writes, and `len` is the size of what `place` points to.
     let returned =
         unsafe { libc::getsockopt(socket, libc::SOL_SOCKET, option, place, &raw mut len) };
     Errno::check(returned).map(|_| value)
+}
+
+/// Whether the socket is non-blocking (`O_NONBLOCK`).
+pub(crate) fn is_nonblocking(socket: c_int) -> Result<bool, Errno> {
+    // SAFETY: F_GETFL takes no argument and touches no memory.
+    let flags = Errno::check(unsafe { libc::fcntl(socket, libc::F_GETFL) })?;
+    Ok(flags & libc::O_NONBLOCK != 0)
+}
+
+/// Sleeps for less than a second; fails with EINTR when a signal handler ran.
+pub(crate) fn sleep(micros: u32) -> Result<(), Errno> {
+    let time = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: micros.saturating_mul(1000).try_into().unwrap_or_default(),
+    };
+    // SAFETY: `time` outlives the call, and no remainder is asked for.
+    Errno::check(unsafe { libc::nanosleep(&raw const time, core::ptr::null_mut()) }).map(|_| ())
 }
 
 /// Duplicates a descriptor, close-on-exec.
