@@ -12,8 +12,8 @@ const FLAGS: c_int =
 
 /// How many microseconds to wait before a send that found too many descriptors
 /// in flight is tried again: first, and at most.
-const FIRST_WAIT: u32 = 1_000;
-const LONGEST_WAIT: u32 = 32_000;
+const FIRST_WAIT: i32 = 1_000;
+const LONGEST_WAIT: i32 = 32_000;
 
 /// Sends one descriptor as one message, with a byte of value 0.
 pub(crate) fn descriptor(socket: c_int, fd: c_int) -> Result<usize, Errno> {
@@ -57,7 +57,7 @@ fn descriptors_patiently(socket: c_int, fds: &[c_int]) -> Result<usize, Errno> {
             return Err(Errno::EAGAIN);
         }
         sys::sleep(wait)?;
-        waited += u64::from(wait);
+        waited += i64::from(wait);
         wait = LONGEST_WAIT.min(wait * 2);
     }
 }

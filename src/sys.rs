@@ -134,14 +134,14 @@ pub(crate) fn is_connection(socket: c_int) -> Result<bool, Errno> {
 
 /// How many microseconds a send on the socket may take (`SO_SNDTIMEO`); 0 for
 /// no limit.
-pub(crate) fn send_timeout(socket: c_int) -> Result<u64, Errno> {
+pub(crate) fn send_timeout(socket: c_int) -> Result<i64, Errno> {
     let none = libc::timeval {
         tv_sec: 0,
         tv_usec: 0,
     };
     let timeout = socket_option(socket, libc::SO_SNDTIMEO, none)?;
-    let seconds = u64::try_from(timeout.tv_sec).unwrap_or_default();
-    let micros = u64::try_from(timeout.tv_usec).unwrap_or_default();
+    #[allow(clippy::useless_conversion, reason = "32 bits on 32-bit machines")]
+    let (seconds, micros) = (i64::from(timeout.tv_sec), i64::from(timeout.tv_usec));
     Ok(seconds.saturating_mul(1_000_000).saturating_add(micros))
 }
 
@@ -164,10 +164,10 @@ pub(crate) fn is_nonblocking(socket: c_int) -> Result<bool, Errno> {
 }
 
 /// Sleeps for less than a second; fails with EINTR when a signal handler ran.
-pub(crate) fn sleep(micros: u32) -> Result<(), Errno> {
+pub(crate) fn sleep(micros: i32) -> Result<(), Errno> {
     let time = libc::timespec {
         tv_sec: 0,
-        tv_nsec: micros.saturating_mul(1000).try_into().unwrap_or_default(),
+        tv_nsec: micros.saturating_mul(1000).into(),
     };
     // SAFETY: `time` outlives the call, and no remainder is asked for.
     Errno::check(unsafe { libc::nanosleep(&raw const time, core::ptr::null_mut()) }).map(|_| ())
