@@ -165,8 +165,21 @@ $(O)/c_tests/static/%: $(O)/c_tests/%.o $(test_objects) $(O)/libsendfd.a
 
 .SECONDARY: $(test_objects) $(built_tests:%=$(O)/c_tests/%.o)
 
+# --- examples --------------------------------------------------------------
+
+examples := $(patsubst examples/c/%.c,$(O)/examples/%,$(wildcard examples/c/*.c))
+
+$(O)/examples/%: examples/c/%.c include/sendfd.h $(O)/libsendfd.so $(O)/$(soname)
+	$(call say,CC,$@)
+	$(quiet)mkdir -p $(@D)
+	$(quiet)$(CC) -std=c11 $(CPPFLAGS) $(test_warnings) -D_GNU_SOURCE -Iinclude $(CFLAGS) \
+		$(LDFLAGS) -o $@ $< -L$(O) -lsendfd -Wl,-rpath,'$(abspath $(O))'
+
+demo: all $(examples)
+	$(quiet)examples/c/demo.sh $(O)/examples
+
 check: all $(test_programs) $(examples)
-	$(quiet)REQUIRE_ALL=$(REQUIRE_ALL) checks/run check $(test_programs) $(checks)
+	$(quiet)checks/run check $(test_programs) $(checks)
 
 # What the tests and checks are told of the build.
 export O CC CXX CARGO CARGOFLAGS PROVE STRIP MAKE
@@ -212,7 +225,7 @@ dist: | $(O)
 	$(call say,TAR,$(O)/libsendfd-$(version).tar.gz)
 	$(quiet)checks/dist "$(version)" "$(O)/libsendfd-$(version).tar.gz"
 
-c_sources   := $(wildcard c_tests/*.[ch] c_tests/*.cc examples/c/*.c)
+c_sources   := $(wildcard c_tests/*.[ch] c_tests/*.cc examples/c/*.c checks/*.c)
 sh_sources  := $(wildcard checks/*.t checks/*.sh examples/c/*.sh .ci/run) checks/run checks/run-one
 
 lint:

@@ -1,4 +1,5 @@
 #include "peer.h"
+#include "sendfd.h"
 #include "tap.h"
 
 #include <dirent.h>
@@ -6,13 +7,16 @@
 #include <fcntl.h>
 #include <ftw.h>
 #include <poll.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/time.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -22,6 +26,16 @@ const struct socket_type socket_types[SOCKET_TYPES] = {
     {SOCK_SEQPACKET, "SOCK_SEQPACKET"},
     {SOCK_DGRAM, "SOCK_DGRAM"},
 };
+
+/* What all processes of a user have in flight is held against the limit of each
+ * that sends (ETOOMANYREFS), and tests run side by side: as high as it may be. */
+__attribute__((constructor)) static void raise_limit(void)
+{
+    struct rlimit limit;
+    need(getrlimit(RLIMIT_NOFILE, &limit) == 0);
+    limit.rlim_cur = limit.rlim_max;
+    need(setrlimit(RLIMIT_NOFILE, &limit) == 0);
+}
 
 void socket_pair(int type, int pair[2])
 {
@@ -85,6 +99,19 @@ bool is_close_on_exec(int fd)
     return flags & FD_CLOEXEC;
 }
 
+int open_numbered_file(int number)
+{
+    int fd = open_file();
+    need(write(fd, &number, sizeof number) == sizeof number);
+    return fd;
+}
+
+int number_in(int fd)
+{
+    int number;
+    return pread(fd, &number, sizeof number, 0) == sizeof number ? number : -1;
+}
+
 bool set_option(int socket, int option, int value)
 {
     int returned = setsockopt(socket, SOL_SOCKET, option, &value, sizeof value);
@@ -97,6 +124,15 @@ bool set_option(int socket, int option, int value)
 void set_nonblocking(int socket)
 {
     need(fcntl(socket, F_SETFL, fcntl(socket, F_GETFL) | O_NONBLOCK) == 0);
+}
+
+void set_timeout(int socket, int option, int milliseconds)
+{
+    struct timeval timeout = {
+        .tv_sec = milliseconds / 1000,
+        .tv_usec = milliseconds % 1000 * 1000,
+    };
+    need(setsockopt(socket, SOL_SOCKET, option, &timeout, sizeof timeout) == 0);
 }
 
 bool is_empty(int socket)
@@ -155,6 +191,41 @@ ssize_t raw_receive(int socket, size_t len, int flags, struct raw_message *resul
     return result->bytes;
 }
 
+bool passes_a_file(const int pair[2])
+{
+    int fd = open_file();
+    need(raw_send(pair[0], "", 1, &fd, 1) == 1);
+    int received = recvfd(pair[1]);
+    bool same = same_file(fd, received);
+    if (received >= 0)
+        close(received);
+    close(fd);
+    return same;
+}
+
+int fill_queue(int socket)
+{
+    int sent = 0;
+    need(set_option(socket, SO_SNDBUF, 1));
+    while (send(socket, "", 1, MSG_DONTWAIT | MSG_NOSIGNAL) == 1)
+        sent++;
+    need(errno == EAGAIN);
+    return sent;
+}
+
+int drain_queue(int socket, int *nfds)
+{
+    struct raw_message message;
+    int taken = 0;
+    *nfds = 0;
+    while (raw_receive(socket, 1, MSG_DONTWAIT, &message) == 1) {
+        close_fds(message.fds, message.nfds);
+        *nfds += message.nfds;
+        taken++;
+    }
+    return taken;
+}
+
 pid_t run_in_child(int (*body)(void *), void *argument)
 {
     fflush(stdout);
@@ -178,6 +249,23 @@ int wait_for_child(pid_t child)
     while (waited < 0 && errno == EINTR);
     need(waited == child);
     return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+}
+
+void wait_until_asleep(pid_t task)
+{
+    char path[32], status[256], *state;
+    snprintf(path, sizeof path, "/proc/%d/stat", (int)task);
+    do {
+        sched_yield();
+        int fd = open(path, O_RDONLY | O_CLOEXEC);
+        need(fd >= 0);
+        ssize_t bytes = read(fd, status, sizeof status - 1);
+        need(bytes > 0);
+        close(fd);
+        status[bytes] = '\0';
+        state = strrchr(status, ')');
+        need(state != NULL);
+    } while (state[2] != 'S');
 }
 
 char *make_directory(void)

@@ -38,13 +38,28 @@ bool same_file(int a, int b);
 bool same_files(const int *a, const int *b, int nfds);
 bool is_close_on_exec(int fd);
 
+/* A file that holds a number, and the number in such a file, or -1. */
+int open_numbered_file(int number);
+int number_in(int fd);
+
 /* Sets an integer option of level SOL_SOCKET; false if this kernel has no such
  * option. Any other error ends the test. */
 bool set_option(int socket, int option, int value);
 void set_nonblocking(int socket);
 
+/* Sets SO_RCVTIMEO or SO_SNDTIMEO. */
+void set_timeout(int socket, int option, int milliseconds);
+
 /* Whether the queue of the socket is empty. */
 bool is_empty(int socket);
+
+/* Makes the queue that the socket sends to a small one and fills it with messages
+ * of one byte and no descriptor, until another would block; returns how many. */
+int fill_queue(int socket);
+
+/* Takes one byte or one message after the other until there is none, and closes
+ * the descriptors; returns how many it took, and in *nfds how many descriptors. */
+int drain_queue(int socket, int *nfds);
 
 /* Sends bytes, and with them nfds descriptors if that is above 0. Checks
  * nothing, retries nothing; returns what sendmsg returns. */
@@ -62,6 +77,9 @@ struct raw_message {
 };
 ssize_t raw_receive(int socket, size_t len, int flags, struct raw_message *message);
 
+/* Whether a file sent now at one end is what recvfd() brings next at the other. */
+bool passes_a_file(const int pair[2]);
+
 /* The snippet that programs paste, with all its faults (classic_snippet.c). */
 int classic_sendfd(int unix_domain_socket_fd, int fd);
 int classic_recvfd(int unix_domain_socket_fd);
@@ -72,6 +90,9 @@ pid_t run_in_child(int (*body)(void *), void *argument);
 
 /* Waits for a child: its exit status, or 128 and the signal that killed it. */
 int wait_for_child(pid_t child);
+
+/* Waits until a thread or a process sleeps, as it does in a call that blocks. */
+void wait_until_asleep(pid_t task);
 
 /* A new directory, which remove_directory() takes away again with what is in it. */
 char *make_directory(void);

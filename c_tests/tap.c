@@ -73,8 +73,8 @@ void tap_need(bool holds, const char *condition, const char *file, int line)
 {
     if (holds)
         return;
-    printf("Bail out! %s:%d: %s: %s\n", file, line, condition, strerror(errno));
-    exit(1);
+    tap_report(false, file, line, "set-up: %s", condition);
+    exit(tap_done());
 }
 
 void tap_skip(const char *reason, ...)

@@ -4,16 +4,19 @@
 . checks/tap.sh
 scratch_directory
 
+# shellcheck disable=SC2016 # the backquotes are Markdown's
 sed -n '/^```c$/,/^```$/{/^```/d;p}' README.md >"$scratch/pass.c"
 ok 'its program has under 30 lines' test "$(wc -l <"$scratch/pass.c")" -lt 30
 ok 'it compiles' $CC -std=c99 -Wall -Wextra -Wpedantic -Werror -D_GNU_SOURCE -Iinclude \
 	-o "$scratch/pass" "$scratch/pass.c" "$O/libsendfd.a"
 is "$(timeout 20 "$scratch/pass")" "$(cat /etc/hosts)" 'it prints the file that it says'
 
-for name in $(sed -n 's/^ *\([a-z][a-z0-9_]*\);$/\1/p' src/libsendfd.map); do
+functions=$(sed -n 's/^ *\([a-z][a-z0-9_]*\);$/\1/p' src/libsendfd.map)
+for name in $functions; do
 	ok "$name is in the table of functions" grep -q "^| \`.*\b$name(" README.md
 done
-for errno in $(grep -oE '\bE[A-Z]{3,}\b' include/sendfd.h | grep -vx EOF | sort -u); do
-	ok "$errno is in the tables of errno" grep -qE "^\|( |[^|]* )$errno[ ,].*\|" README.md
+errors=$(grep -oE '\bE[A-Z]{3,}\b' include/sendfd.h | sort -u)
+for errno in $errors; do
+	ok "$errno is in the tables of errno" grep -qE "^\|( |[^|]* )${errno}[ ,].*\|" README.md
 done
 tap_done

@@ -1,0 +1,224 @@
+/* The calls are cancellation points as sendmsg(2) and recvmsg(2) are: a thread
+ * that is cancelled in one unwinds through it, runs the destructors of the C++
+ * functions above, and has neither received nor sent anything. */
+#include "peer.h"
+#include "sendfd.h"
+#include "tap.h"
+
+#include <atomic>
+#include <pthread.h>
+#include <sched.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+namespace
+{
+
+struct Call {
+    const char *name;
+    int (*make)(int socket, int fd);
+    bool sends;
+};
+
+int receive_one(int socket, int)
+{
+    return recvfd(socket);
+}
+
+int receive_some(int socket, int)
+{
+    int fds[3];
+    int received = recvfds(socket, fds, 3);
+    return received == 1 ? fds[0] : -1;
+}
+
+int send_one(int socket, int fd)
+{
+    return sendfd(socket, fd);
+}
+
+int send_some(int socket, int fd)
+{
+    int fds[] = {fd, fd};
+    return sendfds(socket, fds, 2);
+}
+
+const Call calls[] = {{"recvfd", receive_one, false},
+                      {"recvfds", receive_some, false},
+                      {"sendfd", send_one, true},
+                      {"sendfds", send_some, true}};
+
+enum Cancellation { WHILE_BLOCKED, PENDING, DISABLED };
+
+/* What a thread is to do, and what became of it. */
+struct Job {
+    const Call &call;
+    Cancellation cancellation;
+    int socket, fd;
+    std::atomic<pid_t> task;
+    int result;
+    int destroyed;
+    bool returned;
+
+    Job(const Call &call, Cancellation cancellation, const int *pair, int fd)
+        : call(call), cancellation(cancellation), socket(pair[call.sends ? 0 : 1]),
+          fd(fd), task(0), result(-1), destroyed(0), returned(false)
+    {
+    }
+};
+
+/* Counts when it goes out of scope, which is what an unwinding must bring about. */
+class Scope
+{
+  public:
+    explicit Scope(int &destroyed) : destroyed(destroyed)
+    {
+    }
+    ~Scope()
+    {
+        destroyed++;
+    }
+    Scope(const Scope &) = delete;
+    Scope &operator=(const Scope &) = delete;
+
+  private:
+    int &destroyed;
+};
+
+__attribute__((noinline)) void make_call(Job &job)
+{
+    Scope inner(job.destroyed);
+    job.task = static_cast<pid_t>(syscall(SYS_gettid));
+    job.result = job.call.make(job.socket, job.fd);
+    job.returned = true;
+}
+
+} // namespace
+
+extern "C" {
+static void *work(void *argument)
+{
+    Job &job = *static_cast<Job *>(argument);
+    Scope outer(job.destroyed);
+    if (job.cancellation == DISABLED)
+        need(pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, NULL) == 0);
+    if (job.cancellation == PENDING)
+        need(pthread_cancel(pthread_self()) == 0);
+    make_call(job);
+    return NULL;
+}
+}
+
+namespace
+{
+
+/* Waits until the thread is blocked in its call. */
+void wait_until_blocked(const Job &job)
+{
+    while (job.task == 0)
+        sched_yield();
+    wait_until_asleep(job.task);
+}
+
+/* A blocked receive waits on an empty queue, a blocked send on a full one. */
+void cancel_blocked(const socket_type &type, const Call &call)
+{
+    int pair[2], fd = open_file(), nfds;
+    socket_pair(type.type, pair);
+    int queued = call.sends ? fill_queue(pair[0]) : 0;
+    int before = count_fds();
+    Job job(call, WHILE_BLOCKED, pair, fd);
+    pthread_t thread;
+    void *ended;
+    need(pthread_create(&thread, NULL, work, &job) == 0);
+    wait_until_blocked(job);
+    need(pthread_cancel(thread) == 0);
+    need(pthread_join(thread, &ended) == 0);
+
+    ok(ended == PTHREAD_CANCELED && !job.returned, "%s: %s, blocked, is cancelled",
+       type.name, call.name);
+    is(job.destroyed, 2, "%s: %s: both destructors above it run", type.name, call.name);
+    is(count_fds(), before, "%s: %s: no descriptor is left open", type.name, call.name);
+    is(drain_queue(pair[1], &nfds), queued, "%s: %s: the queue is as it was", type.name,
+       call.name);
+    is(nfds, 0, "%s: %s: nothing was sent", type.name, call.name);
+    need(sendfd(pair[0], fd) == 1);
+    int received = recvfd(pair[1]);
+    ok(same_file(received, fd), "%s: %s: the socket is usable afterwards", type.name,
+       call.name);
+    close(received);
+    close(fd);
+    close_pair(pair);
+}
+
+/* A call that would succeed at once does nothing when a cancellation is pending. */
+void cancel_pending(const socket_type &type, const Call &call)
+{
+    int pair[2], fd = open_file(), nfds;
+    socket_pair(type.type, pair);
+    if (!call.sends)
+        need(raw_send(pair[0], "", 1, &fd, 1) == 1);
+    int before = count_fds();
+    Job job(call, PENDING, pair, fd);
+    pthread_t thread;
+    void *ended;
+    need(pthread_create(&thread, NULL, work, &job) == 0);
+    need(pthread_join(thread, &ended) == 0);
+
+    ok(ended == PTHREAD_CANCELED && !job.returned,
+       "%s: %s acts upon a cancellation that is pending", type.name, call.name);
+    is(job.destroyed, 2, "%s: %s: both destructors above it run", type.name, call.name);
+    is(count_fds(), before, "%s: %s: no descriptor is left open", type.name, call.name);
+    is(drain_queue(pair[1], &nfds), call.sends ? 0 : 1, "%s: %s: nothing was %s",
+       type.name, call.name, call.sends ? "sent" : "received");
+    is(nfds, call.sends ? 0 : 1, "%s: %s: no descriptor either", type.name, call.name);
+    close(fd);
+    close_pair(pair);
+}
+
+/* Where cancellation is disabled a request changes nothing. */
+void cancel_disabled(const socket_type &type, const Call &call)
+{
+    int pair[2], fd = open_file(), nfds;
+    socket_pair(type.type, pair);
+    if (call.sends)
+        need(fill_queue(pair[0]) > 0);
+    Job job(call, DISABLED, pair, fd);
+    pthread_t thread;
+    void *ended;
+    need(pthread_create(&thread, NULL, work, &job) == 0);
+    wait_until_blocked(job);
+    need(pthread_cancel(thread) == 0);
+    if (call.sends)
+        need(drain_queue(pair[1], &nfds) > 0);
+    else
+        need(raw_send(pair[0], "", 1, &fd, 1) == 1);
+    need(pthread_join(thread, &ended) == 0);
+
+    ok(ended == NULL && job.returned, "%s: %s with cancellation disabled returns",
+       type.name, call.name);
+    if (call.sends) {
+        is(job.result, call.make == send_one ? 1 : 2, "%s: %s: it has sent", type.name,
+           call.name);
+    } else {
+        ok(same_file(job.result, fd), "%s: %s: it has received", type.name, call.name);
+        close(job.result);
+    }
+    close(fd);
+    close_pair(pair);
+}
+
+} // namespace
+
+int main()
+{
+    int before = count_fds();
+    for (const socket_type &type : socket_types)
+        for (const Call &call : calls) {
+            cancel_blocked(type, call);
+            cancel_pending(type, call);
+            cancel_disabled(type, call);
+        }
+    is(count_fds(), before, "no descriptor is left open");
+    return tap_done();
+}

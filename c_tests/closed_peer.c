@@ -1,0 +1,192 @@
+/* A send to a peer that is gone fails with EPIPE (ECONNREFUSED on a datagram
+ * socket) and raises no SIGPIPE: the process survives with the signal at its
+ * default action, and what it set up for SIGPIPE is as it was. */
+#include "peer.h"
+#include "sendfd.h"
+#include "tap.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <unistd.h>
+
+/* No errno has this number. */
+#define SUCCEEDED 120
+
+static void close_peer(int pair[2])
+{
+    close(pair[1]);
+    pair[1] = -1;
+}
+
+static void stop_writing(int pair[2])
+{
+    need(shutdown(pair[0], SHUT_WR) == 0);
+}
+
+static void peer_stops_reading(int pair[2])
+{
+    need(shutdown(pair[1], SHUT_RD) == 0);
+}
+
+struct ending {
+    const char *name;
+    void (*end)(int pair[2]);
+    /* What a send fails with the first time, and then, in the order of socket_types. */
+    int first[SOCKET_TYPES], then[SOCKET_TYPES];
+};
+
+static const struct ending endings[] = {
+    {"the peer has closed",
+     close_peer,
+     {EPIPE, EPIPE, ECONNREFUSED},
+     {EPIPE, EPIPE, ENOTCONN}},
+    {"shutdown(SHUT_WR)", stop_writing, {EPIPE, EPIPE, EPIPE}, {EPIPE, EPIPE, EPIPE}},
+    {"the peer did shutdown(SHUT_RD)",
+     peer_stops_reading,
+     {EPIPE, EPIPE, EPIPE},
+     {EPIPE, EPIPE, EPIPE}},
+};
+
+static int send_one(int socket, int fd)
+{
+    return sendfd(socket, fd);
+}
+
+static int send_three(int socket, int fd)
+{
+    int fds[] = {fd, fd, fd};
+    return sendfds(socket, fds, 3);
+}
+
+struct sender {
+    const char *name;
+    int (*send)(int socket, int fd);
+};
+
+static const struct sender senders[] = {{"sendfd", send_one}, {"sendfds", send_three}};
+
+struct trial {
+    int type;
+    void (*end)(int pair[2]);
+    int (*send)(int socket, int fd);
+};
+
+/* In a child of its own, which SIGPIPE would kill: the errno of the send. */
+static int send_by_default(void *argument)
+{
+    const struct trial *trial = argument;
+    int pair[2], fd = open_file();
+    sigset_t none;
+    sigemptyset(&none);
+    need(signal(SIGPIPE, SIG_DFL) != SIG_ERR);
+    need(sigprocmask(SIG_SETMASK, &none, NULL) == 0);
+    socket_pair(trial->type, pair);
+    trial->end(pair);
+    errno = 0;
+    return trial->send(pair[0], fd) == -1 ? errno : SUCCEEDED;
+}
+
+static void survival(int type, const struct ending *ending)
+{
+    for (int i = 0; i < 2; i++) {
+        struct trial trial = {socket_types[type].type, ending->end, senders[i].send};
+        is(wait_for_child(run_in_child(send_by_default, &trial)), ending->first[type],
+           "%s, %s: %s fails with errno %d, and its process lives",
+           socket_types[type].name, ending->name, senders[i].name, ending->first[type]);
+    }
+}
+
+static volatile sig_atomic_t signals;
+
+static void count_signal(int signal)
+{
+    (void)signal;
+    signals++;
+}
+
+static bool is_pending(int signal)
+{
+    sigset_t pending;
+    need(sigpending(&pending) == 0);
+    return sigismember(&pending, signal);
+}
+
+static bool same_set(const sigset_t *a, const sigset_t *b)
+{
+    for (int signal = 1; signal < NSIG; signal++)
+        if (sigismember(a, signal) != sigismember(b, signal))
+            return false;
+    return true;
+}
+
+/* Nothing of what the process has arranged for SIGPIPE is touched. */
+static void arrangements(int type, const struct ending *ending,
+                         const struct sender *sender)
+{
+    const char *name = socket_types[type].name;
+    struct sigaction action = {.sa_handler = count_signal, .sa_flags = SA_RESTART};
+    struct sigaction action_after;
+    sigset_t mask, mask_after;
+    int pair[2], fd = open_file();
+    socket_pair(socket_types[type].type, pair);
+    ending->end(pair);
+    sigemptyset(&action.sa_mask);
+    sigaddset(&action.sa_mask, SIGUSR2);
+    need(sigaction(SIGPIPE, &action, NULL) == 0);
+    need(sigprocmask(SIG_SETMASK, NULL, &mask) == 0);
+    signals = 0;
+
+    fails(sender->send(pair[0], fd), ending->first[type], "%s, %s: %s with a handler",
+          name, ending->name, sender->name);
+    fails(sender->send(pair[0], fd), ending->then[type], "%s, %s: and once more", name,
+          ending->name);
+    is(signals, 0, "%s, %s: the handler is not called", name, ending->name);
+    need(sigaction(SIGPIPE, NULL, &action_after) == 0);
+    ok(action_after.sa_handler == count_signal &&
+           (action_after.sa_flags & SA_RESTART) != 0 &&
+           sigismember(&action_after.sa_mask, SIGUSR2),
+       "%s, %s: it is still the handler", name, ending->name);
+    need(sigprocmask(SIG_SETMASK, NULL, &mask_after) == 0);
+    ok(same_set(&mask, &mask_after), "%s, %s: the signal mask is unchanged", name,
+       ending->name);
+
+    sigset_t blocked;
+    sigemptyset(&blocked);
+    sigaddset(&blocked, SIGPIPE);
+    need(sigprocmask(SIG_BLOCK, &blocked, NULL) == 0);
+    need(sender->send(pair[0], fd) == -1);
+    ok(!is_pending(SIGPIPE), "%s, %s: with SIGPIPE blocked none becomes pending", name,
+       ending->name);
+    need(raise(SIGPIPE) == 0);
+    need(sender->send(pair[0], fd) == -1);
+    ok(is_pending(SIGPIPE), "%s, %s: one that is pending already stays so", name,
+       ending->name);
+    need(sigprocmask(SIG_SETMASK, &mask, NULL) == 0);
+
+    close(fd);
+    close_pair(pair);
+}
+
+/* That the children above could have died: the snippet kills its process. */
+static void bare_send_kills(void)
+{
+    for (int i = 0; i < 2; i++) {
+        struct trial trial = {SOCK_STREAM, endings[i].end, classic_sendfd};
+        is(wait_for_child(run_in_child(send_by_default, &trial)), 128 + SIGPIPE,
+           "SOCK_STREAM, %s: sendmsg without MSG_NOSIGNAL kills", endings[i].name);
+    }
+}
+
+int main(void)
+{
+    int before = count_fds();
+    bare_send_kills();
+    for (int type = 0; type < SOCKET_TYPES; type++)
+        for (size_t i = 0; i < sizeof endings / sizeof *endings; i++) {
+            survival(type, &endings[i]);
+            arrangements(type, &endings[i], &senders[0]);
+            arrangements(type, &endings[i], &senders[1]);
+        }
+    is(count_fds(), before, "no descriptor is left open");
+    return tap_done();
+}

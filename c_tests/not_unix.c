@@ -1,0 +1,184 @@
+/* What is no Unix-domain socket. TCP and UDP swallow the descriptors and report
+ * success, so that a send must refuse before anything goes, and a receive must
+ * not call what comes a message without descriptor or an end of file. */
+#include "peer.h"
+#include "sendfd.h"
+#include "tap.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/netlink.h>
+#include <netinet/in.h>
+#include <string.h>
+#include <unistd.h>
+
+struct protocol {
+    const char *name;
+    int family, type;
+};
+
+static const struct protocol protocols[] = {
+    {"TCP", AF_INET, SOCK_STREAM},
+    {"UDP", AF_INET, SOCK_DGRAM},
+    {"TCP over IPv6", AF_INET6, SOCK_STREAM},
+    {"UDP over IPv6", AF_INET6, SOCK_DGRAM},
+};
+
+union address {
+    struct sockaddr any;
+    struct sockaddr_in inet;
+    struct sockaddr_in6 inet6;
+};
+
+/* A socket on a loopback port that the kernel chooses, or -1. */
+static int bound_socket(const struct protocol *protocol, union address *address)
+{
+    socklen_t length = sizeof *address;
+    memset(address, 0, sizeof *address);
+    address->any.sa_family = (sa_family_t)protocol->family;
+    if (protocol->family == AF_INET)
+        address->inet.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    else
+        address->inet6.sin6_addr = in6addr_loopback;
+    int fd = socket(protocol->family, protocol->type | SOCK_CLOEXEC, 0);
+    if (fd < 0)
+        return -1;
+    if (bind(fd, &address->any, length) < 0) {
+        close(fd);
+        return -1;
+    }
+    need(getsockname(fd, &address->any, &length) == 0);
+    return fd;
+}
+
+/* Two connected sockets; false if this machine has no such protocol. */
+static bool connected_pair(const struct protocol *protocol, int pair[2])
+{
+    union address addresses[2];
+    pair[0] = bound_socket(protocol, &addresses[0]);
+    if (pair[0] < 0)
+        return false;
+    int other = bound_socket(protocol, &addresses[1]);
+    need(other >= 0);
+    if (protocol->type == SOCK_STREAM)
+        need(listen(other, 1) == 0);
+    need(connect(pair[0], &addresses[1].any, sizeof addresses[1]) == 0);
+    if (protocol->type == SOCK_DGRAM) {
+        need(connect(other, &addresses[0].any, sizeof addresses[0]) == 0);
+        pair[1] = other;
+        return true;
+    }
+    pair[1] = accept4(other, NULL, NULL, SOCK_CLOEXEC);
+    need(pair[1] >= 0);
+    close(other);
+    return true;
+}
+
+/* A byte sent the plain way afterwards is the first that comes. */
+static void sends_are_refused(const char *name, int pair[2])
+{
+    int fds[3];
+    char byte = 0;
+    open_files(fds, 3);
+    fails(sendfd(pair[0], fds[0]), EAFNOSUPPORT, "%s: sendfd", name);
+    fails(sendfds(pair[0], fds, 1), EAFNOSUPPORT, "%s: sendfds of 1", name);
+    fails(sendfds(pair[0], fds, 3), EAFNOSUPPORT, "%s: sendfds of 3", name);
+    need(send(pair[0], "M", 1, 0) == 1);
+    need(recv(pair[1], &byte, 1, 0) == 1);
+    is(byte, 'M', "%s: nothing was sent", name);
+    close_fds(fds, 3);
+}
+
+static void receives_are_refused(const char *name, int pair[2])
+{
+    int fds[2] = {-7, -7};
+    need(send(pair[0], "a", 1, 0) == 1);
+    fails(recvfd(pair[1]), EAFNOSUPPORT, "%s: recvfd of a byte", name);
+    need(send(pair[0], "b", 1, 0) == 1);
+    fails(recvfds(pair[1], fds, 2), EAFNOSUPPORT, "%s: recvfds of a byte", name);
+    ok(fds[0] == -7 && fds[1] == -7, "%s: which writes no descriptor", name);
+    set_nonblocking(pair[1]);
+    fails(recvfd(pair[1]), EAGAIN, "%s: recvfd of nothing", name);
+}
+
+static void with_protocol(const struct protocol *protocol)
+{
+    int pair[2], fd;
+    if (!connected_pair(protocol, pair)) {
+        tap_skip("no %s here", protocol->name);
+        return;
+    }
+    sends_are_refused(protocol->name, pair);
+    receives_are_refused(protocol->name, pair);
+    need(fcntl(pair[1], F_SETFL, 0) == 0);
+    if (protocol->type == SOCK_DGRAM) {
+        need(send(pair[0], "", 0, 0) == 0);
+        fails(recvfd(pair[1]), EAFNOSUPPORT, "%s: recvfd of an empty datagram",
+              protocol->name);
+        close_pair(pair);
+        return;
+    }
+    close(pair[0]);
+    fails(recvfd(pair[1]), EAFNOSUPPORT, "%s: recvfd at the end of file", protocol->name);
+    fails(recvfds(pair[1], &fd, 1), EAFNOSUPPORT, "%s: recvfds at the end of file",
+          protocol->name);
+    close(pair[1]);
+}
+
+/* A netlink socket is one of those that take SCM_CREDENTIALS, but no descriptor. */
+static void netlink(void)
+{
+    int socket_fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE);
+    if (socket_fd < 0) {
+        tap_skip("no netlink here");
+        return;
+    }
+    set_nonblocking(socket_fd);
+    fails(sendfd(socket_fd, 0), EAFNOSUPPORT, "netlink: sendfd");
+    fails(sendfds(socket_fd, (int[]){0, 1}, 2), EAFNOSUPPORT, "netlink: sendfds");
+    fails(recvfd(socket_fd), EAGAIN, "netlink: recvfd, and no answer was caused");
+    close(socket_fd);
+}
+
+static void all_fail(int socket, int error, const char *name)
+{
+    int fds[2] = {0, 1};
+    fails(sendfd(socket, 0), error, "%s: sendfd", name);
+    fails(sendfds(socket, fds, 2), error, "%s: sendfds", name);
+    fails(recvfd(socket), error, "%s: recvfd", name);
+    fails(recvfds(socket, fds, 2), error, "%s: recvfds", name);
+    ok(fds[0] == 0 && fds[1] == 1, "%s: no descriptor is written", name);
+}
+
+static void not_even_sockets(void)
+{
+    int pipe_fds[2], pair[2], file = open_file();
+    need(pipe2(pipe_fds, O_CLOEXEC) == 0);
+    need(write(pipe_fds[1], "a", 1) == 1);
+    all_fail(pipe_fds[0], ENOTSOCK, "a pipe's reading end");
+    all_fail(pipe_fds[1], ENOTSOCK, "a pipe's writing end");
+    char byte;
+    is(read(pipe_fds[0], &byte, 1), 1, "the byte in the pipe is still there");
+    all_fail(file, ENOTSOCK, "a regular file");
+    close_pair(pipe_fds);
+
+    socket_pair(SOCK_STREAM, pair);
+    close_pair(pair);
+    all_fail(pair[0], EBADF, "a closed socket");
+    all_fail(-1, EBADF, "descriptor -1");
+    all_fail(-2, EBADF, "descriptor -2");
+    all_fail(0x7fffffff, EBADF, "descriptor INT_MAX");
+    close(file);
+}
+
+int main(void)
+{
+    int before = count_fds();
+    for (size_t i = 0; i < sizeof protocols / sizeof protocols[0]; i++)
+        with_protocol(&protocols[i]);
+    netlink();
+    not_even_sockets();
+    is(count_fds(), before, "no descriptor is left open");
+    return tap_done();
+}

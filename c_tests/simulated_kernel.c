@@ -1,0 +1,551 @@
+/* What the kernel at hand cannot be made to do: this program puts its own
+ * sendmsg, recvmsg, getsockopt, fcntl and close before those of libc, which the
+ * library then calls. They count, keep what they were passed, and fail, or put
+ * control messages into a receive, as a test has told them to. */
+#include "peer.h"
+#include "sendfd.h"
+#include "tap.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <netinet/in.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#define PIDFD 4 /* SCM_PIDFD, Linux 6.5 */
+
+/* A control message that the simulated kernel delivers. */
+struct simulated_message {
+    int level, type;
+    int slots[8], nslots;
+    size_t claimed_len; /* where it is not 0: what cmsg_len says */
+};
+
+static struct {
+    /* What is to happen. An errno of 0: what really happens. */
+    int sendmsg_error, recvmsg_error, getsockopt_error, dup_error, close_error;
+    bool interferes; /* the messages below replace those that came */
+    struct simulated_message messages[4];
+    int nmessages, flags;
+    size_t extra_controllen;
+
+    /* What has happened. */
+    int sendmsgs, recvmsgs, getsockopts, fcntls, closes;
+    int closes_before_dup, negative_closes;
+    int send_flags, receive_flags;
+    size_t send_controllen, send_cmsg_len, receive_controllen;
+    size_t send_bytes, receive_bytes;
+} kernel;
+
+static void reset_kernel(void)
+{
+    memset(&kernel, 0, sizeof kernel);
+}
+
+/* The names for the linker are given because a libc may redirect those in C, as
+ * to variants with 64-bit time or offsets, which are not what the library calls. */
+ssize_t simulated_sendmsg(int, const struct msghdr *, int) __asm__("sendmsg");
+ssize_t simulated_recvmsg(int, struct msghdr *, int) __asm__("recvmsg");
+int simulated_getsockopt(int, int, int, void *, socklen_t *) __asm__("getsockopt");
+int simulated_fcntl(int, int, ...) __asm__("fcntl");
+int simulated_close(int) __asm__("close");
+
+static int failure(int error)
+{
+    errno = error;
+    return -1;
+}
+
+ssize_t simulated_sendmsg(int socket, const struct msghdr *message, int flags)
+{
+    const struct cmsghdr *header = CMSG_FIRSTHDR(message);
+    kernel.sendmsgs++;
+    kernel.send_flags = flags;
+    kernel.send_bytes = message->msg_iovlen ? message->msg_iov[0].iov_len : 0;
+    kernel.send_controllen = message->msg_controllen;
+    kernel.send_cmsg_len = header ? header->cmsg_len : 0;
+    if (kernel.sendmsg_error)
+        return failure(kernel.sendmsg_error);
+    return syscall(SYS_sendmsg, socket, message, flags);
+}
+
+static size_t append(char *control, size_t used,
+                     const struct simulated_message *simulated)
+{
+    size_t size = sizeof(int) * (size_t)simulated->nslots;
+    struct cmsghdr header = {
+        .cmsg_level = simulated->level,
+        .cmsg_type = simulated->type,
+        .cmsg_len = simulated->claimed_len ? simulated->claimed_len : CMSG_LEN(size),
+    };
+    memcpy(control + used, &header, sizeof header);
+    memcpy(control + used + CMSG_LEN(0), simulated->slots, size);
+    return used + CMSG_SPACE(size);
+}
+
+static void interfere(struct msghdr *message, size_t room)
+{
+    size_t used = 0;
+    memset(message->msg_control, 0, room);
+    for (int i = 0; i < kernel.nmessages; i++) {
+        need(used + CMSG_SPACE(sizeof kernel.messages[i].slots) <= room);
+        used = append(message->msg_control, used, &kernel.messages[i]);
+    }
+    message->msg_controllen = used + kernel.extra_controllen;
+    message->msg_flags |= kernel.flags;
+}
+
+ssize_t simulated_recvmsg(int socket, struct msghdr *message, int flags)
+{
+    size_t room = message->msg_controllen;
+    kernel.recvmsgs++;
+    kernel.receive_flags = flags;
+    kernel.receive_bytes = message->msg_iovlen ? message->msg_iov[0].iov_len : 0;
+    kernel.receive_controllen = room;
+    if (kernel.recvmsg_error)
+        return failure(kernel.recvmsg_error);
+    ssize_t received = syscall(SYS_recvmsg, socket, message, flags);
+    if (received >= 0 && kernel.interferes)
+        interfere(message, room);
+    return received;
+}
+
+int simulated_getsockopt(int socket, int level, int option, void *value,
+                         socklen_t *length)
+{
+    kernel.getsockopts++;
+    if (kernel.getsockopt_error)
+        return failure(kernel.getsockopt_error);
+    return (int)syscall(SYS_getsockopt, socket, level, option, value, length);
+}
+
+int simulated_fcntl(int fd, int command, ...)
+{
+    va_list arguments;
+    va_start(arguments, command);
+    long argument = va_arg(arguments, long);
+    va_end(arguments);
+    kernel.fcntls++;
+    if (command == F_DUPFD_CLOEXEC || command == F_DUPFD) {
+        kernel.closes_before_dup = kernel.closes;
+        argument = (int)argument; /* which is how the library passes it */
+        if (kernel.dup_error)
+            return failure(kernel.dup_error);
+    }
+    return (int)syscall(SYS_fcntl, fd, command, argument);
+}
+
+int simulated_close(int fd)
+{
+    kernel.closes++;
+    if (fd < 0)
+        kernel.negative_closes++;
+    int returned = (int)syscall(SYS_close, fd);
+    return kernel.close_error ? failure(kernel.close_error) : returned;
+}
+
+/* Makes the next receive bring these descriptors, or none, in a message of type. */
+static void deliver(int type, const int *slots, int nslots)
+{
+    struct simulated_message *message = &kernel.messages[kernel.nmessages++];
+    kernel.interferes = true;
+    message->level = SOL_SOCKET;
+    message->type = type;
+    message->nslots = nslots;
+    memcpy(message->slots, slots, sizeof(int) * (size_t)nslots);
+}
+
+/* Starts a test: a pair with one byte waiting, and files that the simulated
+ * kernel delivers as if it had opened them. What the library does not close or
+ * hand over is seen in the count. */
+struct scene {
+    int pair[2], files[4], returned[5];
+    int before;
+};
+
+static void set_scene(struct scene *scene, int nfiles)
+{
+    reset_kernel();
+    for (int i = 0; i < 5; i++)
+        scene->returned[i] = -7;
+    socket_pair(SOCK_SEQPACKET, scene->pair);
+    need(send(scene->pair[0], "a", 1, 0) == 1);
+    scene->before = count_fds();
+    open_files(scene->files, nfiles);
+    reset_kernel();
+}
+
+static void end_scene(struct scene *scene, const char *name)
+{
+    reset_kernel();
+    is(count_fds(), scene->before, "%s: none is left open", name);
+    close_pair(scene->pair);
+}
+
+static int receive(struct scene *scene)
+{
+    return recvfds(scene->pair[1], scene->returned, 5);
+}
+
+static bool are_untouched(const struct scene *scene)
+{
+    for (int i = 0; i < 5; i++)
+        if (scene->returned[i] != -7)
+            return false;
+    return true;
+}
+
+/* System calls on success, and what they are passed. */
+static void calls_of_a_send(int nfds)
+{
+    int pair[2], fds[SENDFD_MAX_FDS];
+    bool one = nfds == 0;
+    const char *name = one ? "sendfd" : "sendfds";
+    socket_pair(SOCK_STREAM, pair);
+    for (int i = 0; i < SENDFD_MAX_FDS; i++)
+        fds[i] = 0;
+    reset_kernel();
+    is(one ? sendfd(pair[0], 0) : sendfds(pair[0], fds, nfds), one ? 1 : nfds, "%s of %d",
+       name, nfds);
+    ok(kernel.getsockopts == 1 && kernel.sendmsgs == 1, "one getsockopt, one sendmsg");
+    ok(!kernel.recvmsgs && !kernel.fcntls && !kernel.closes, "no other call");
+    is(kernel.send_flags, MSG_NOSIGNAL, "flags MSG_NOSIGNAL, no other");
+    is((long)kernel.send_bytes, 1, "one byte of data");
+    size_t size = sizeof(int) * (one ? 1 : (size_t)nfds);
+    is((long)kernel.send_cmsg_len, (long)CMSG_LEN(size), "cmsg_len of the descriptors");
+    ok(kernel.send_controllen >= CMSG_LEN(size) &&
+           kernel.send_controllen <= CMSG_SPACE(size),
+       "and no more than that in the buffer");
+    close_pair(pair);
+}
+
+static void calls_of_a_receive(int max_fds)
+{
+    int pair[2], fds[SENDFD_MAX_FDS], file = open_file();
+    bool one = max_fds == 0;
+    const char *name = one ? "recvfd" : "recvfds";
+    socket_pair(SOCK_STREAM, pair);
+    need(raw_send(pair[0], "a", 1, &file, 1) == 1);
+    reset_kernel();
+    if (one)
+        fds[0] = recvfd(pair[1]);
+    else
+        need(recvfds(pair[1], fds, max_fds) == 1);
+    is(kernel.recvmsgs, 1, "%s with room for %d: one recvmsg", name, max_fds);
+    ok(!kernel.getsockopts && !kernel.sendmsgs && !kernel.fcntls && !kernel.closes,
+       "no other call");
+    is(kernel.receive_flags, MSG_CMSG_CLOEXEC, "flags MSG_CMSG_CLOEXEC, no other");
+    is((long)kernel.receive_bytes, 1, "one byte of data");
+    int room = one ? 1 : max_fds > SENDFD_MAX_FDS ? SENDFD_MAX_FDS : max_fds;
+    is((long)kernel.receive_controllen,
+       (long)CMSG_SPACE(sizeof(int) * (size_t)room) + 512,
+       "room for the descriptors and 512 bytes beside");
+    close_fds((int[]){fds[0], file}, 2);
+    close_pair(pair);
+}
+
+/* Errors of system calls are passed on, and the call is not made again. */
+static void errors_of_a_send(void)
+{
+    static const int errors[] = {
+        ENOBUFS,      ENOMEM, EMSGSIZE, EPERM, EINTR,  EAGAIN,       ECONNRESET,
+        ECONNREFUSED, EPIPE,  EACCES,   EBADF, EINVAL, ETOOMANYREFS, ENOTCONN,
+    };
+    int pair[2], fds[2] = {0, 1};
+    socket_pair(SOCK_STREAM, pair);
+    for (size_t i = 0; i < sizeof errors / sizeof errors[0]; i++) {
+        reset_kernel();
+        kernel.sendmsg_error = errors[i];
+        fails(sendfd(pair[0], 0), errors[i], "sendfd: %s", strerror(errors[i]));
+        fails(sendfds(pair[0], fds, 2), errors[i], "sendfds: %s", strerror(errors[i]));
+        is(kernel.sendmsgs, 2, "one sendmsg each");
+    }
+    reset_kernel();
+    kernel.getsockopt_error = ENOBUFS;
+    fails(sendfd(pair[0], 0), ENOBUFS, "sendfd: getsockopt fails");
+    fails(sendfds(pair[0], fds, 2), ENOBUFS, "sendfds: getsockopt fails");
+    is(kernel.sendmsgs, 0, "no sendmsg then");
+    close_pair(pair);
+}
+
+static void errors_of_a_receive(void)
+{
+    static const int errors[] = {
+        EINTR, EAGAIN, ECONNRESET, ENOMEM, ENOBUFS, ENOTCONN, EMSGSIZE, EIO,
+    };
+    int pair[2], fds[2] = {-7, -7};
+    socket_pair(SOCK_STREAM, pair);
+    for (size_t i = 0; i < sizeof errors / sizeof errors[0]; i++) {
+        reset_kernel();
+        kernel.recvmsg_error = errors[i];
+        fails(recvfd(pair[1]), errors[i], "recvfd: %s", strerror(errors[i]));
+        fails(recvfds(pair[1], fds, 2), errors[i], "recvfds: %s", strerror(errors[i]));
+        is(kernel.recvmsgs, 2, "one recvmsg each");
+    }
+    reset_kernel();
+    need(send(pair[0], "a", 1, 0) == 1);
+    kernel.getsockopt_error = ENOBUFS;
+    fails(recvfd(pair[1]), ENOBUFS, "recvfd of no descriptor: getsockopt fails");
+    ok(fds[0] == -7 && fds[1] == -7, "no descriptor is written");
+    close_pair(pair);
+}
+
+/* MSG_CTRUNC with fewer descriptors than were sent: why depends on whether there
+ * is room for one more, to be tried before what came is closed. */
+static void fewer_came(int nfds, int dup_error, int expected)
+{
+    struct scene scene;
+    char name[64];
+    snprintf(name, sizeof name, "%d came, dup: %s", nfds,
+             dup_error ? strerror(dup_error) : "works");
+    set_scene(&scene, nfds);
+    if (nfds > 0)
+        deliver(SCM_RIGHTS, scene.files, nfds);
+    kernel.interferes = true;
+    kernel.flags = MSG_CTRUNC;
+    kernel.dup_error = dup_error;
+    fails(receive(&scene), expected, "%s: %s", name, strerror(expected));
+    is(kernel.fcntls, 1, "%s: one dup is tried", name);
+    is(kernel.closes_before_dup, 0, "%s: before anything is closed", name);
+    is(kernel.closes, nfds + (dup_error == 0), "%s: all are closed, the copy too", name);
+    ok(are_untouched(&scene), "%s: no descriptor is written", name);
+    end_scene(&scene, name);
+
+    set_scene(&scene, nfds > 0);
+    if (nfds > 0)
+        deliver(SCM_RIGHTS, scene.files, 1);
+    kernel.interferes = true;
+    kernel.flags = MSG_CTRUNC;
+    kernel.dup_error = dup_error;
+    fails(recvfd(scene.pair[1]), expected, "%s: recvfd too", name);
+    end_scene(&scene, name);
+}
+
+/* A pidfd that was made before the kernel ran out of what it needs. */
+static void fewer_came_and_a_pidfd(void)
+{
+    struct scene scene;
+    set_scene(&scene, 3);
+    deliver(SCM_RIGHTS, scene.files, 2);
+    deliver(PIDFD, scene.files + 2, 1);
+    kernel.flags = MSG_CTRUNC;
+    fails(receive(&scene), EACCES, "a pidfd after fewer descriptors");
+    end_scene(&scene, "a pidfd after fewer descriptors");
+}
+
+/* Which of several errors is told: too many, then a refused slot, then fewer. */
+static void order_of_errors(void)
+{
+    struct scene scene;
+    set_scene(&scene, 2);
+    deliver(SCM_RIGHTS, scene.files, 2);
+    kernel.flags = MSG_CTRUNC;
+    kernel.dup_error = EMFILE;
+    fails(recvfd(scene.pair[1]), EMSGSIZE, "too many and MSG_CTRUNC: EMSGSIZE");
+    end_scene(&scene, "too many and MSG_CTRUNC");
+
+    set_scene(&scene, 1);
+    deliver(SCM_RIGHTS, (int[]){scene.files[0], -ENFILE}, 2);
+    fails(recvfd(scene.pair[1]), EMSGSIZE, "too many and a refused slot: EMSGSIZE");
+    end_scene(&scene, "too many and a refused slot");
+
+    set_scene(&scene, 1);
+    deliver(SCM_RIGHTS, (int[]){scene.files[0], -ENFILE}, 2);
+    kernel.flags = MSG_CTRUNC;
+    fails(receive(&scene), ENFILE, "a refused slot and MSG_CTRUNC: the slot's errno");
+    is(kernel.fcntls, 0, "and no dup is tried");
+    end_scene(&scene, "a refused slot and MSG_CTRUNC");
+}
+
+/* SO_RIGHTS_NOTRUNC (Linux 7.3): a slot is the errno of a refused descriptor. */
+static void refused_slots(void)
+{
+    struct scene scene;
+    set_scene(&scene, 2);
+    deliver(SCM_RIGHTS, (int[]){scene.files[0], -EPERM, scene.files[1], -EACCES}, 4);
+    fails(receive(&scene), EPERM, "the errno of the first refused slot");
+    ok(are_untouched(&scene), "no descriptor is written");
+    is(kernel.closes, 2, "the others are closed");
+    is(kernel.negative_closes, 0, "and no errno is");
+    end_scene(&scene, "refused slots amid others");
+
+    set_scene(&scene, 0);
+    deliver(SCM_RIGHTS, (int[]){-EMFILE}, 1);
+    fails(recvfd(scene.pair[1]), EMFILE, "recvfd of a refused slot");
+    is(kernel.closes, 0, "there is nothing to close");
+    end_scene(&scene, "one refused slot");
+}
+
+/* Pidfds: closed wherever they stand, unless they are an errno. */
+static void pidfds(void)
+{
+    struct scene scene;
+    set_scene(&scene, 1);
+    deliver(SCM_RIGHTS, scene.files, 1);
+    deliver(PIDFD, (int[]){-EMFILE}, 1);
+    is(recvfd(scene.pair[1]), scene.files[0], "a descriptor and no pidfd");
+    is(kernel.closes, 0, "an errno in its place is not closed");
+    close(scene.files[0]);
+    end_scene(&scene, "a descriptor and no pidfd");
+
+    set_scene(&scene, 3);
+    deliver(PIDFD, scene.files, 1);
+    deliver(SCM_RIGHTS, scene.files + 1, 2);
+    is(receive(&scene), 2, "a pidfd before two descriptors");
+    ok(scene.returned[0] == scene.files[1] && scene.returned[1] == scene.files[2],
+       "which are handed over");
+    is(kernel.closes, 1, "and it is closed");
+    close_fds(scene.files + 1, 2);
+    end_scene(&scene, "a pidfd before two descriptors");
+
+    set_scene(&scene, 1);
+    deliver(PIDFD, scene.files, 1);
+    fails(recvfd(scene.pair[1]), ENOMSG, "a pidfd and no descriptor");
+    end_scene(&scene, "a pidfd and no descriptor");
+}
+
+/* Other messages hold numbers too. They are nobody's to close or hand over. */
+static void numbers_that_are_no_descriptors(void)
+{
+    struct scene scene;
+    set_scene(&scene, 1);
+    deliver(SCM_CREDENTIALS, (int[]){scene.files[0], 0, 0}, 3);
+    deliver(SCM_RIGHTS, scene.files, 1);
+    deliver(SCM_RIGHTS, scene.files, 1);
+    kernel.messages[1].level = IPPROTO_IPV6;
+    deliver(PIDFD, scene.files, 1);
+    kernel.messages[3].level = IPPROTO_IPV6;
+    is(receive(&scene), 1, "one descriptor among other messages");
+    is(scene.returned[0], scene.files[0], "is handed over");
+    is(kernel.closes, 0, "no other number is closed");
+    close(scene.files[0]);
+    end_scene(&scene, "other messages");
+
+    set_scene(&scene, 0);
+    deliver(SCM_CREDENTIALS, (int[]){getpid(), 0, 0}, 3);
+    fails(recvfd(scene.pair[1]), ENOMSG, "credentials are no descriptor");
+    end_scene(&scene, "credentials");
+}
+
+/* Linux merges what is sent in two; POSIX does not ask for that. */
+static void two_messages_of_descriptors(void)
+{
+    struct scene scene;
+    set_scene(&scene, 3);
+    deliver(SCM_RIGHTS, scene.files, 1);
+    deliver(SCM_RIGHTS, scene.files + 1, 2);
+    is(receive(&scene), 3, "descriptors in two messages");
+    ok(memcmp(scene.returned, scene.files, 3 * sizeof(int)) == 0, "in their order");
+    close_fds(scene.files, 3);
+    end_scene(&scene, "descriptors in two messages");
+
+    set_scene(&scene, 2);
+    deliver(SCM_RIGHTS, scene.files, 1);
+    deliver(SCM_RIGHTS, scene.files + 1, 1);
+    fails(recvfd(scene.pair[1]), EMSGSIZE, "one in each to recvfd");
+    end_scene(&scene, "one in each to recvfd");
+}
+
+/* Lengths that no kernel should tell are not followed out of the buffer. */
+static void lengths_out_of_bounds(void)
+{
+    static const size_t beyond[] = {CMSG_LEN(12), 100000, INT_MAX, SIZE_MAX - 7,
+                                    SIZE_MAX};
+    struct scene scene;
+    for (size_t i = 0; i < sizeof beyond / sizeof beyond[0]; i++) {
+        set_scene(&scene, 2);
+        deliver(SCM_RIGHTS, scene.files, 2);
+        kernel.messages[0].claimed_len = beyond[i];
+        is(receive(&scene), 2, "cmsg_len of %zu for two descriptors", beyond[i]);
+        ok(memcmp(scene.returned, scene.files, 2 * sizeof(int)) == 0, "it is those two");
+        close_fds(scene.files, 2);
+        end_scene(&scene, "cmsg_len beyond the buffer");
+    }
+
+    for (size_t claimed = 1; claimed < CMSG_LEN(0); claimed++) {
+        set_scene(&scene, 0);
+        deliver(SCM_RIGHTS, (int[]){0, 1}, 2);
+        kernel.messages[0].claimed_len = claimed;
+        fails(receive(&scene), ENOMSG, "cmsg_len of %zu has no descriptor", claimed);
+        is(kernel.closes, 0, "none is closed");
+        end_scene(&scene, "cmsg_len below that of a header");
+    }
+
+    set_scene(&scene, 2);
+    deliver(SCM_RIGHTS, scene.files, 2);
+    kernel.extra_controllen = 1 << 20;
+    is(receive(&scene), 2, "msg_controllen far beyond the buffer");
+    close_fds(scene.files, 2);
+    end_scene(&scene, "msg_controllen beyond the buffer");
+}
+
+/* errno is that of the failure although close, in cleaning up, sets another. */
+static void close_fails_while_cleaning_up(void)
+{
+    struct scene scene;
+    set_scene(&scene, 3);
+    deliver(SCM_RIGHTS, scene.files, 2);
+    deliver(PIDFD, scene.files + 2, 1);
+    kernel.close_error = EIO;
+    fails(recvfd(scene.pair[1]), EMSGSIZE, "close fails: EMSGSIZE all the same");
+    is(kernel.closes, 3, "each is closed once");
+    end_scene(&scene, "close fails after EMSGSIZE");
+
+    set_scene(&scene, 1);
+    deliver(SCM_RIGHTS, (int[]){scene.files[0], -EPERM}, 2);
+    kernel.close_error = EIO;
+    fails(receive(&scene), EPERM, "close fails: the slot's errno all the same");
+    end_scene(&scene, "close fails after a refused slot");
+
+    for (int full = 0; full < 2; full++) {
+        set_scene(&scene, 2);
+        deliver(SCM_RIGHTS, scene.files, 2);
+        kernel.flags = MSG_CTRUNC;
+        kernel.dup_error = full ? ENFILE : 0;
+        kernel.close_error = EINTR;
+        fails(receive(&scene), full ? ENFILE : EACCES, "close fails: %s all the same",
+              full ? "ENFILE" : "EACCES");
+        is(kernel.closes, full ? 2 : 3, "each is closed once, the copy too");
+        end_scene(&scene, "close fails after MSG_CTRUNC");
+    }
+
+    set_scene(&scene, 1);
+    deliver(PIDFD, scene.files, 1);
+    kernel.close_error = EIO;
+    fails(recvfd(scene.pair[1]), ENOMSG, "close fails: ENOMSG all the same");
+    end_scene(&scene, "close fails after ENOMSG");
+}
+
+int main(void)
+{
+    static const int counts[] = {0, 1, 2, 252, 253};
+    static const int rooms[] = {0, 1, 2, 252, 253, 254, INT_MAX};
+    int before = count_fds();
+    for (size_t i = 0; i < sizeof counts / sizeof counts[0]; i++)
+        calls_of_a_send(counts[i]);
+    for (size_t i = 0; i < sizeof rooms / sizeof rooms[0]; i++)
+        calls_of_a_receive(rooms[i]);
+    errors_of_a_send();
+    errors_of_a_receive();
+    for (int nfds = 0; nfds <= 2; nfds++) {
+        fewer_came(nfds, 0, EACCES);
+        fewer_came(nfds, EMFILE, EMFILE);
+        fewer_came(nfds, ENFILE, ENFILE);
+        fewer_came(nfds, EINVAL, EMFILE); /* RLIMIT_NOFILE is 0 */
+    }
+    fewer_came_and_a_pidfd();
+    order_of_errors();
+    refused_slots();
+    pidfds();
+    numbers_that_are_no_descriptors();
+    two_messages_of_descriptors();
+    lengths_out_of_bounds();
+    close_fails_while_cleaning_up();
+    is(count_fds(), before, "no descriptor is left open");
+    return tap_done();
+}
