@@ -7,36 +7,9 @@
 
 #include <errno.h>
 #include <stdio.h>
-#include <sys/resource.h>
 #include <unistd.h>
 
 #define PASSPIDFD 76 /* SO_PASSPIDFD, Linux 6.5 */
-
-static struct rlimit limit;
-
-static void set_limit(rlim_t descriptors)
-{
-    struct rlimit lower = {.rlim_cur = descriptors, .rlim_max = limit.rlim_max};
-    need(setrlimit(RLIMIT_NOFILE, &lower) == 0);
-}
-
-static void restore_limit(void)
-{
-    need(setrlimit(RLIMIT_NOFILE, &limit) == 0);
-}
-
-/* Lowers the limit so that exactly so many descriptors can be opened. */
-static void leave_room_for(int nfds)
-{
-    int opened[16];
-    need(nfds < 16);
-    for (int i = 0; i <= nfds; i++) {
-        opened[i] = dup(0);
-        need(opened[i] >= 0);
-    }
-    close_fds(opened, nfds + 1);
-    set_limit((rlim_t)opened[nfds]);
-}
 
 /* The type of socket, whether it brings a pidfd on top, five files to send. */
 struct situation {
@@ -196,7 +169,6 @@ static void in_situation(const struct situation *situation)
 int main(void)
 {
     int before = count_fds(), files[5], pair[2];
-    need(getrlimit(RLIMIT_NOFILE, &limit) == 0);
     open_files(files, 5);
     socket_pair(SOCK_STREAM, pair);
     bool has_pidfd = set_option(pair[1], PASSPIDFD, 1);

@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <ftw.h>
+#include <grp.h>
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
@@ -31,10 +32,7 @@ const struct socket_type socket_types[SOCKET_TYPES] = {
  * that sends (ETOOMANYREFS), and tests run side by side: as high as it may be. */
 __attribute__((constructor)) static void raise_limit(void)
 {
-    struct rlimit limit;
-    need(getrlimit(RLIMIT_NOFILE, &limit) == 0);
-    limit.rlim_cur = limit.rlim_max;
-    need(setrlimit(RLIMIT_NOFILE, &limit) == 0);
+    restore_limit();
 }
 
 void socket_pair(int type, int pair[2])
@@ -133,6 +131,45 @@ void set_timeout(int socket, int option, int milliseconds)
         .tv_usec = milliseconds % 1000 * 1000,
     };
     need(setsockopt(socket, SOL_SOCKET, option, &timeout, sizeof timeout) == 0);
+}
+
+void set_limit(unsigned long descriptors)
+{
+    struct rlimit limit;
+    need(getrlimit(RLIMIT_NOFILE, &limit) == 0);
+    limit.rlim_cur = (rlim_t)descriptors;
+    need(setrlimit(RLIMIT_NOFILE, &limit) == 0);
+}
+
+void leave_room_for(int nfds)
+{
+    int opened[512];
+    need(nfds < 512);
+    for (int i = 0; i <= nfds; i++) {
+        opened[i] = dup(0);
+        need(opened[i] >= 0);
+    }
+    close_fds(opened, nfds + 1);
+    set_limit((unsigned long)opened[nfds]);
+}
+
+void restore_limit(void)
+{
+    struct rlimit limit;
+    need(getrlimit(RLIMIT_NOFILE, &limit) == 0);
+    limit.rlim_cur = limit.rlim_max;
+    need(setrlimit(RLIMIT_NOFILE, &limit) == 0);
+}
+
+bool become_a_user_of_its_own(void)
+{
+    uid_t uid = 0x50000000 + (uid_t)getpid();
+    if (setgroups(0, NULL) < 0 && errno != EPERM)
+        return false;
+    if (setresuid(uid, uid, uid) == 0)
+        return true;
+    uid = 10000 + (uid_t)getpid() % 50000; /* a user namespace has fewer */
+    return setresuid(uid, uid, uid) == 0;
 }
 
 bool is_empty(int socket)

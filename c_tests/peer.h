@@ -50,6 +50,16 @@ void set_nonblocking(int socket);
 /* Sets SO_RCVTIMEO or SO_SNDTIMEO. */
 void set_timeout(int socket, int option, int milliseconds);
 
+/* RLIMIT_NOFILE, which starts as high as it may be: any value; what leaves room
+ * for exactly so many more descriptors; and as it was. */
+void set_limit(unsigned long descriptors);
+void leave_room_for(int nfds);
+void restore_limit(void);
+
+/* Makes root, who is exempt from ETOOMANYREFS, a user without privileges that no
+ * other process is: what is in flight counts per user. False if that cannot be. */
+bool become_a_user_of_its_own(void);
+
 /* Whether the queue of the socket is empty. */
 bool is_empty(int socket);
 
