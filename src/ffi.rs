@@ -160,7 +160,8 @@ unsafe fn to_write<'a, T>(array: *mut T, len: usize) -> Result<&'a mut [MaybeUni
 /// ENOTSOCK      unix_domain_socket_fd is not a socket
 /// ENOTCONN      it is not connected
 /// EPIPE         the peer has closed, or one end was shut down; no SIGPIPE
-/// ECONNREFUSED  the peer of a datagram socket has closed
+/// ECONNREFUSED  the peer of a datagram socket has closed; that disconnects it,
+///               so that the next send fails with ENOTCONN
 /// ECONNRESET    the connection was reset by the peer
 /// EAGAIN        the queue is full, and the socket is non-blocking or has a
 ///               send timeout (SO_SNDTIMEO)
@@ -203,8 +204,8 @@ pub extern "C" fn sendfd(unix_domain_socket_fd: c_int, fd: c_int) -> c_int {
 /// EAFNOSUPPORT  no descriptor came, and the socket is not a Unix-domain one
 /// EBADF         unix_domain_socket_fd is not an open descriptor
 /// ENOTSOCK      it is not a socket
-/// ENOTCONN      it is not connected
-/// EINVAL        it is not connected and not a datagram socket
+/// ENOTCONN      it is a SOCK_SEQPACKET socket that is not connected
+/// EINVAL        it is a SOCK_STREAM socket that is not connected
 /// ECONNRESET    the peer closed without having received all that we sent
 /// EAGAIN        nothing has come, and the socket is non-blocking or has a
 ///               receive timeout (SO_RCVTIMEO)
