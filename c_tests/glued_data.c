@@ -97,6 +97,26 @@ static void small_buffers(int pair[2])
     ok(is_empty(pair[1]), "nothing is left");
 }
 
+/* A peek that ends before a message with descriptors may bring them all the same, as
+ * Linux does; they come again with its first byte, and each time are the caller's. */
+static void peek_before(int pair[2])
+{
+    int fds[3], nfds = 3, before = count_fds();
+    char data[3];
+    tap_note("a peek that ends before a message with descriptors");
+    send_bytes(pair[0], "abcd");
+    send_files(pair[0], "EF", 2);
+    is(recvfds_msg(pair[1], fds, &nfds, data, 3, MSG_PEEK), 3, "bytes of the peek");
+    ok(memcmp(data, "abc", 3) == 0, "which are \"abc\"");
+    tap_note("it brings %d descriptors", nfds);
+    ok(nfds == 0 || (nfds == 2 && same_files(fds, files, 2)), "descriptors of the peek");
+    is(count_fds(), before + nfds, "no other is open");
+    close_fds(fds, nfds);
+    brings(pair[1], 4, "abcd", 0);
+    brings(pair[1], 60, "EF", 2);
+    ok(is_empty(pair[1]), "nothing is left");
+}
+
 /* Bytes that are glued before descriptors for which there is no room go with them. */
 static void surplus(int pair[2])
 {
@@ -166,6 +186,7 @@ int main(void)
     glued(pair);
     next_to_each_other(pair);
     small_buffers(pair);
+    peek_before(pair);
     surplus(pair);
     one_byte_each(pair);
     close_pair(pair);
