@@ -188,6 +188,13 @@ export REQUIRE_ALL ?= 0
 
 # --- install ---------------------------------------------------------------
 
+man_pages := $(wildcard man/*.[37])
+man_place  = $(mandir)/man$(subst .,,$(suffix $(1)))/$(1)
+# Every other name that a page gives itself, as PAGE:NAME.SECTION.
+man_links  = $(shell awk '$$1 == ".Dt" { section = $$3 } $$1 == ".Sh" { names = $$2 == "NAME" } \
+	names && $$1 == ".Nm" && FILENAME != "man/" $$2 "." section \
+	{ print FILENAME ":" $$2 "." section }' $(man_pages) /dev/null)
+
 # All that is installed, as MODE:SOURCE:DESTINATION, or link:TARGET:DESTINATION.
 # install and uninstall both go by this list.
 installed = \
@@ -196,7 +203,10 @@ installed = \
 	link:$(soname):$(libdir)/libsendfd.so \
 	644:$(O)/libsendfd.a:$(libdir)/libsendfd.a \
 	644:include/sendfd.h:$(includedir)/sendfd.h \
-	644:$(O)/sendfd.pc:$(pkgconfigdir)/sendfd.pc
+	644:$(O)/sendfd.pc:$(pkgconfigdir)/sendfd.pc \
+	$(foreach page,$(man_pages),644:$(page):$(call man_place,$(notdir $(page)))) \
+	$(foreach link,$(man_links),link:$(notdir $(call field,1,$(link))):$(call \
+		man_place,$(call field,2,$(link))))
 
 field = $(word $(1),$(subst :, ,$(2)))
 install_one = $(INSTALL) -d '$(DESTDIR)$(dir $(call field,3,$(1)))' && \

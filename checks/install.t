@@ -16,7 +16,9 @@ lib/libsendfd.a
 lib/libsendfd.so
 lib/libsendfd.so.1
 lib/libsendfd.so.$VERSION
-lib/pkgconfig/sendfd.pc"
+lib/pkgconfig/sendfd.pc
+share/man/man7/libsendfd.7
+$(sed -n 's,^ *\([a-z][a-z0-9_]*\);$,share/man/man3/\1.3,p' src/libsendfd.map)"
 
 destination=$scratch/destdir
 mkdir -p "$destination/usr/include" && : >"$destination/usr/include/other.h"
@@ -24,6 +26,8 @@ ok 'make install with DESTDIR' make_it install prefix=/usr DESTDIR="$destination
 for name in $expected_names; do
 	ok "$name is installed" test -s "$destination/usr/$name"
 done
+is "$(installed_in "$destination/usr")" "$(printf './%s\n' $expected_names include/other.h | sort)" \
+	'and nothing else'
 ok 'make installcheck with DESTDIR' make_it installcheck prefix=/usr DESTDIR="$destination" O="$O"
 ok 'make uninstall' make_it uninstall prefix=/usr DESTDIR="$destination"
 is "$(installed_in "$destination")" ./usr/include/other.h 'leaves what it did not install'
