@@ -45,16 +45,9 @@ pub(crate) fn write_rights<'b>(
     write_rights_as::<NATIVE_WORD>(buffer, fds)
 }
 
-/// The descriptors sent with the message, in order. A negative one is the
-/// errno of a refused descriptor (`SO_RIGHTS_NOTRUNC`, Linux 7.3).
-pub(crate) fn rights(control: &[u8]) -> impl Iterator<Item = c_int> {
-    slots::<NATIVE_WORD>(control, libc::SCM_RIGHTS)
-}
-
-/// The descriptors that came although none of them was sent. A negative one is
-/// the errno for which the kernel made none.
-pub(crate) fn pidfds(control: &[u8]) -> impl Iterator<Item = c_int> {
-    slots::<NATIVE_WORD>(control, SCM_PIDFD)
+/// The control messages in a buffer, one after the other.
+pub(crate) fn messages(control: &[u8]) -> Messages<'_> {
+    Messages { rest: control }
 }
 
 /// `CMSG_ALIGN`.
@@ -122,48 +115,46 @@ fn read_int(bytes: &[u8]) -> Option<c_int> {
     Some(c_int::from_ne_bytes(*bytes.first_chunk()?))
 }
 
-/// What the control messages of level `SOL_SOCKET` and type `kind` hold, read
-/// as descriptors.
-fn slots<const WORD: usize>(control: &[u8], kind: c_int) -> Slots<'_, WORD> {
-    Slots {
-        messages: Messages { rest: control },
-        kind,
-        data: &[],
-    }
+/// What a control message is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// Descriptors that were sent, in order. A negative one is the errno of a
+    /// refused descriptor (`SO_RIGHTS_NOTRUNC`, Linux 7.3).
+    Rights,
+    /// A descriptor that nobody sent. A negative one is the errno for which the
+    /// kernel made none.
+    Pidfd,
+    /// Something that holds no descriptor.
+    Other,
 }
 
-struct Slots<'c, const WORD: usize> {
-    messages: Messages<'c, WORD>,
-    kind: c_int,
-    /// What is left of the message at hand.
-    data: &'c [u8],
-}
-
-impl<const WORD: usize> Iterator for Slots<'_, WORD> {
-    type Item = c_int;
-
-    fn next(&mut self) -> Option<c_int> {
-        loop {
-            if let Some((slot, rest)) = self.data.split_first_chunk() {
-                self.data = rest;
-                return Some(c_int::from_ne_bytes(*slot));
-            }
-            let message = self.messages.next()?;
-            if message.level == libc::SOL_SOCKET && message.kind == self.kind {
-                self.data = message.data;
-            }
+impl Kind {
+    fn of(level: c_int, kind: c_int) -> Self {
+        match (level, kind) {
+            (libc::SOL_SOCKET, libc::SCM_RIGHTS) => Self::Rights,
+            (libc::SOL_SOCKET, SCM_PIDFD) => Self::Pidfd,
+            _ => Self::Other,
         }
     }
 }
 
-struct Message<'c> {
-    level: c_int,
-    kind: c_int,
+/// A control message.
+pub(crate) struct Message<'c> {
+    pub(crate) kind: Kind,
     data: &'c [u8],
 }
 
-/// Walks the control messages in a buffer, one after the other.
-struct Messages<'c, const WORD: usize> {
+impl Message<'_> {
+    /// What it holds, read as descriptors.
+    pub(crate) fn slots(&self) -> impl ExactSizeIterator<Item = c_int> {
+        self.data
+            .chunks_exact(SLOT)
+            .map(|slot| read_int(slot).unwrap_or(-1))
+    }
+}
+
+/// Walks the control messages in a buffer.
+pub(crate) struct Messages<'c, const WORD: usize = NATIVE_WORD> {
     rest: &'c [u8],
 }
 
@@ -180,7 +171,10 @@ impl<'c, const WORD: usize> Iterator for Messages<'c, WORD> {
         let kind = read_int(message.get(WORD + SLOT..)?)?;
         let data = message.get(header_len::<WORD>()..)?;
         self.rest = control.get(align::<WORD>(len)..).unwrap_or_default();
-        Some(Message { level, kind, data })
+        Some(Message {
+            kind: Kind::of(level, kind),
+            data,
+        })
     }
 }
 
@@ -222,8 +216,15 @@ mod tests {
         message::<WORD>(libc::SOL_SOCKET, libc::SCM_RIGHTS, &bytes_of(fds))
     }
 
+    fn slots_in<const WORD: usize>(control: &[u8], kind: Kind) -> Vec<c_int> {
+        Messages::<WORD> { rest: control }
+            .filter(|message| message.kind == kind)
+            .flat_map(|message| message.slots().collect::<Vec<_>>())
+            .collect()
+    }
+
     fn rights_in<const WORD: usize>(control: &[u8]) -> Vec<c_int> {
-        slots::<WORD>(control, libc::SCM_RIGHTS).collect()
+        slots_in::<WORD>(control, Kind::Rights)
     }
 
     fn written<const WORD: usize>(fds: &[c_int]) -> Option<Vec<u8>> {
@@ -306,7 +307,7 @@ mod tests {
         ]
         .concat();
         assert_eq!(rights_in::<WORD>(&control), [3, 4, 5, 7]);
-        assert_eq!(slots::<WORD>(&control, SCM_PIDFD).collect::<Vec<_>>(), [6]);
+        assert_eq!(slots_in::<WORD>(&control, Kind::Pidfd), [6]);
     }
 
     fn only_rights_of_the_socket_level_are_descriptors<const WORD: usize>() {
@@ -319,7 +320,7 @@ mod tests {
         ] {
             let control = message::<WORD>(level, kind, &data);
             assert_eq!(rights_in::<WORD>(&control), []);
-            assert_eq!(slots::<WORD>(&control, SCM_PIDFD).count(), 0);
+            assert_eq!(slots_in::<WORD>(&control, Kind::Pidfd), []);
         }
     }
 

@@ -4,7 +4,7 @@
 use core::ffi::c_int;
 use core::mem::MaybeUninit;
 
-use crate::cmsg;
+use crate::cmsg::{self, Kind};
 use crate::sys::{self, Errno};
 
 /// The flags of recvmsg(2) that a caller may give; the last two say what is so anyway.
@@ -103,12 +103,12 @@ fn take(
     let incoming = sys::recvmsg(socket, data, control, flags)?;
 
     let descriptors = Descriptors::new(incoming.control);
-    let nfds = cmsg::rights(incoming.control).count();
+    let nfds = descriptors.sent;
     if nfds > fds.len() || (incoming.data_truncated && excess == Excess::Refused) {
         return Err(Errno::EMSGSIZE);
     }
-    if let Some(refused) = cmsg::rights(incoming.control).find(|slot| *slot < 0) {
-        return Err(Errno(refused.wrapping_neg()));
+    if let Some(errno) = descriptors.refused {
+        return Err(errno);
     }
     if incoming.control_truncated {
         return Err(why_fewer(socket));
@@ -151,36 +151,72 @@ fn require_not_the_end(socket: c_int, bytes: usize) -> Result<(), Failure> {
 /// dropped, but for those that have been handed over.
 struct Descriptors<'c> {
     control: &'c [u8],
-    handed_over: bool,
+    /// How many were sent and have a place in `control`.
+    sent: usize,
+    /// The errno in the first place for which a descriptor was refused.
+    refused: Option<Errno>,
+    /// Whether the ones that were sent are to be closed.
+    close_sent: bool,
+    /// Whether there is one that nobody sent.
+    close_pidfds: bool,
 }
 
 impl<'c> Descriptors<'c> {
     fn new(control: &'c [u8]) -> Self {
-        Self {
+        let mut descriptors = Self {
             control,
-            handed_over: false,
+            sent: 0,
+            refused: None,
+            close_sent: true,
+            close_pidfds: false,
+        };
+        for message in cmsg::messages(control) {
+            match message.kind {
+                Kind::Rights => {
+                    descriptors.sent += message.slots().len();
+                    let refused = message.slots().find(|slot| *slot < 0);
+                    let errno = refused.map(|slot| Errno(slot.wrapping_neg()));
+                    descriptors.refused = descriptors.refused.or(errno);
+                }
+                Kind::Pidfd => descriptors.close_pidfds = true,
+                Kind::Other => (),
+            }
         }
+        descriptors
     }
 
     /// Gives those that were sent to the caller. `fds` has room for them all.
-    fn hand_over(mut self, fds: &mut [MaybeUninit<c_int>]) {
-        for (place, fd) in fds.iter_mut().zip(cmsg::rights(self.control)) {
-            place.write(fd);
+    fn hand_over(mut self, mut fds: &mut [MaybeUninit<c_int>]) {
+        for message in cmsg::messages(self.control) {
+            if message.kind == Kind::Rights {
+                let slots = message.slots();
+                let Some((places, rest)) = fds.split_at_mut_checked(slots.len()) else {
+                    return;
+                };
+                for (place, fd) in places.iter_mut().zip(slots) {
+                    place.write(fd);
+                }
+                fds = rest;
+            }
         }
-        self.handed_over = true;
+        self.close_sent = false;
     }
 }
 
 impl Drop for Descriptors<'_> {
     fn drop(&mut self) {
-        if !self.handed_over {
-            close_all(cmsg::rights(self.control));
+        if !self.close_sent && !self.close_pidfds {
+            return;
         }
-        close_all(cmsg::pidfds(self.control));
+        for message in cmsg::messages(self.control) {
+            let close = match message.kind {
+                Kind::Rights => self.close_sent,
+                Kind::Pidfd => true,
+                Kind::Other => false,
+            };
+            if close {
+                message.slots().filter(|fd| *fd >= 0).for_each(sys::close);
+            }
+        }
     }
-}
-
-/// Closes descriptors; a negative one is the errno of one that never was.
-fn close_all(fds: impl Iterator<Item = c_int>) {
-    fds.filter(|fd| *fd >= 0).for_each(sys::close);
 }
