@@ -13,7 +13,8 @@ is "$(nm -D --defined-only "$O/libsendfd.so" | awk '$2 == "T" { print $3 }' | gr
 	'' 'each with the version LIBSENDFD_1.0'
 is "$(nm -g --defined-only "$O/libsendfd.a" | awk 'NF == 3 { print $3 }' | sort)" \
 	"$map" 'the archive has the same global names'
-is "$(printf '#include "include/sendfd.h"\n' | $CC -E -P -x c - -I. |
-	tr '\n' ' ' | tr ';' '\n' | sed -n 's/.*[ *]\([a-z_0-9]*\)([^()]*) *$/\1/p' | sort)" \
+# Without what the header includes: the prototypes of the C library.
+is "$(grep -v '^#include' include/sendfd.h | $CC -E -P -x c - |
+	tr '\n' ' ' | tr ';' '\n' | sed -n 's/.*[ *]\([a-z][a-z_0-9]*\)([^()]*) *$/\1/p' | sort)" \
 	"$map" 'the header has their prototypes'
 tap_done

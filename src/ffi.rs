@@ -182,7 +182,8 @@ pub extern "C" fn sendfd(unix_domain_socket_fd: c_int, fd: c_int) -> c_int {
 }
 
 /// Receives one descriptor from a Unix-domain socket: reads one message and one
-/// byte, of any value, as the classic recvfd() snippet does.
+/// byte, of any value, as the classic recvfd() snippet does. The kernel drops
+/// what else a SOCK_SEQPACKET or SOCK_DGRAM message holds.
 ///
 /// unix_domain_socket_fd: a Unix-domain socket of type SOCK_STREAM,
 ///     SOCK_SEQPACKET or SOCK_DGRAM.
@@ -204,7 +205,7 @@ pub extern "C" fn sendfd(unix_domain_socket_fd: c_int, fd: c_int) -> c_int {
 /// EAFNOSUPPORT  no descriptor came, and the socket is not a Unix-domain one
 /// EBADF         unix_domain_socket_fd is not an open descriptor
 /// ENOTSOCK      it is not a socket
-/// ENOTCONN      it is a SOCK_SEQPACKET socket that is not connected
+/// ENOTCONN      it is a SOCK_SEQPACKET (or TCP) socket that is not connected
 /// EINVAL        it is a SOCK_STREAM socket that is not connected
 /// ECONNRESET    the peer closed without having received all that we sent
 /// EAGAIN        nothing has come, and the socket is non-blocking or has a
@@ -312,8 +313,9 @@ pub unsafe extern "C" fn recvfds(
 ///
 /// On a blocking socket ETOOMANYREFS is waited out, as a full queue is: it
 /// sleeps 1 ms, then twice as long each time up to 32 ms, and tries again, until
-/// the receiver has taken enough, or is gone (EPIPE), or a signal handler has run
-/// (EINTR), or the send timeout of the socket (SO_SNDTIMEO) is over (EAGAIN).
+/// the receiver has taken enough, or is gone (EPIPE; SOCK_SEQPACKET: ECONNRESET
+/// if it left something unread; SOCK_DGRAM: ECONNREFUSED), or a signal handler has
+/// run (EINTR), or the send timeout of the socket (SO_SNDTIMEO) is over (EAGAIN).
 ///
 /// Errors: those of sendfds(), and
 /// EINVAL        nfds is below 1, or one of the descriptors cannot be passed
@@ -404,7 +406,9 @@ pub unsafe extern "C" fn recvfds_all(
 /// EMSGSIZE      SOCK_SEQPACKET or SOCK_DGRAM: the data does not fit into one
 ///               message
 ///
-/// Thread-safe and async-signal-safe; a cancellation point, as sendmsg(2) is.
+/// Thread-safe and async-signal-safe; a cancellation point, as sendmsg(2) is: a
+/// thread that is cancelled while a stream waits for room has sent the part
+/// that went, and the descriptors.
 /// Since version 1.0.0.
 #[must_use]
 #[unsafe(no_mangle)]
@@ -437,7 +441,7 @@ pub unsafe extern "C" fn sendfds_msg(
 ///     close-on-exec from the start; may be NULL if *nfds is 0.
 /// nfds: in: how many there is room for in fds, 0 or above; above 253 is as good
 ///     as 253. out: how many came, 0 on -1 and -2.
-/// data: receives the bytes.
+/// data: receives the bytes. It may have been written on -1, too.
 /// len: how many there is room for, 1 or above.
 /// flags: 0, or MSG_DONTWAIT (do not block) and MSG_PEEK (leave the message in
 ///     the queue: the descriptors that come are the caller's all the same, and
@@ -456,7 +460,8 @@ pub unsafe extern "C" fn sendfds_msg(
 /// Errors: those of recvfds() but ENOMSG, and
 /// EMSGSIZE      more than *nfds descriptors came, or (SOCK_SEQPACKET, SOCK_DGRAM)
 ///               more than len bytes; all descriptors are closed, and the message
-///               is consumed, unless MSG_PEEK was given
+///               is consumed, unless MSG_PEEK was given: then it stays in the
+///               queue, and so will the next peek fail
 /// EINVAL        *nfds is below 0, or len is 0 or above SSIZE_MAX, or flags has
 ///               another bit; nothing is consumed
 /// EFAULT        nfds or data is NULL, or fds is and *nfds is not 0; likewise
