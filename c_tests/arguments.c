@@ -1,6 +1,7 @@
 /* Wrong arguments are told before anything else is done: no memory is read on a
  * bad count, nothing is sent, nothing is taken from the queue, and they win over
- * a bad socket. A receive may have more room than any message needs. */
+ * a bad socket. A receive may have more room than any message needs. Those of the
+ * messages with data are in message_errors.c. */
 #include "peer.h"
 #include "sendfd.h"
 #include "tap.h"
@@ -73,6 +74,10 @@ static void bad_arguments(const struct socket_type *type, const struct pages *pa
     for (size_t i = 0; i < LENGTH(bad_counts); i++) {
         bad_count_of_a_send(type, pair, pages->forbidden, bad_counts[i]);
         bad_count_of_a_receive(type, pair, pages->forbidden, bad_counts[i]);
+        fails(sendfds_all(pair[0], pages->forbidden, bad_counts[i]), EINVAL,
+              "%s: sendfds_all of %d", type->name, bad_counts[i]);
+        fails(recvfds_all(pair[1], pages->forbidden, bad_counts[i]), EINVAL,
+              "%s: recvfds_all of %d", type->name, bad_counts[i]);
     }
     for (size_t i = 0; i < LENGTH(too_many_to_send); i++)
         bad_count_of_a_send(type, pair, pages->forbidden, too_many_to_send[i]);
@@ -117,6 +122,13 @@ static void end_of_memory(const struct socket_type *type, const int *files,
     is(sendfds(pair[0], last, 3), 3, "%s: three at the end of memory are sent",
        type->name);
     is(recvfds(pair[1], last, INT_MAX), 3, "%s: three are received there", type->name);
+    ok(last[0] != files[0] && same_files(files, last, 3), "%s: the right ones",
+       type->name);
+    close_fds(last, 3);
+    for (int i = 0; i < 3; i++)
+        last[i] = files[i];
+    is(sendfds_all(pair[0], last, 3), 3, "%s: by sendfds_all too", type->name);
+    is(recvfds_all(pair[1], last, 3), 3, "%s: and recvfds_all", type->name);
     ok(last[0] != files[0] && same_files(files, last, 3), "%s: the right ones",
        type->name);
     close_fds(last, 3);

@@ -43,10 +43,37 @@ int send_some(int socket, int fd)
     return sendfds(socket, fds, 2);
 }
 
-const Call calls[] = {{"recvfd", receive_one, false},
-                      {"recvfds", receive_some, false},
-                      {"sendfd", send_one, true},
-                      {"sendfds", send_some, true}};
+int receive_all(int socket, int)
+{
+    int fds[1];
+    int received = recvfds_all(socket, fds, 1);
+    return received == 1 ? fds[0] : -1;
+}
+
+int receive_message(int socket, int)
+{
+    int fds[3], nfds = 3;
+    char data[4];
+    ssize_t bytes = recvfds_msg(socket, fds, &nfds, data, sizeof data, 0);
+    return bytes == 1 && nfds == 1 ? fds[0] : -1;
+}
+
+int send_all(int socket, int fd)
+{
+    int fds[] = {fd, fd};
+    return sendfds_all(socket, fds, 2);
+}
+
+int send_message(int socket, int fd)
+{
+    return static_cast<int>(sendfds_msg(socket, &fd, 1, "ab", 2, 0));
+}
+
+const Call calls[] = {
+    {"recvfd", receive_one, false},      {"recvfds", receive_some, false},
+    {"recvfds_all", receive_all, false}, {"recvfds_msg", receive_message, false},
+    {"sendfd", send_one, true},          {"sendfds", send_some, true},
+    {"sendfds_all", send_all, true},     {"sendfds_msg", send_message, true}};
 
 enum Cancellation { WHILE_BLOCKED, PENDING, DISABLED };
 
@@ -208,6 +235,55 @@ void cancel_disabled(const socket_type &type, const Call &call)
     close_pair(pair);
 }
 
+/* More than may be in flight: the second message waits. */
+int send_two_messages(int socket, int fd)
+{
+    int fds[2 * SENDFD_MAX_FDS];
+    for (int &place : fds)
+        place = fd;
+    return sendfds_all(socket, fds, 2 * SENDFD_MAX_FDS);
+}
+
+const Call waiting_call = {"sendfds_all of 506", send_two_messages, true};
+
+enum Outcome { AS_EXPECTED, STILL_PRIVILEGED, NOT_CANCELLED, NOT_UNWOUND, OTHER_NUMBER };
+
+/* As a user without privileges, in a process of its own. */
+int cancel_while_waiting(void *argument)
+{
+    const socket_type &type = *static_cast<const socket_type *>(argument);
+    int pair[2], fd = open_file(), nfds;
+    if (geteuid() == 0 && !become_a_user_of_its_own())
+        return STILL_PRIVILEGED;
+    set_limit(80);
+    socket_pair(type.type, pair);
+    Job job(waiting_call, WHILE_BLOCKED, pair, fd);
+    pthread_t thread;
+    void *ended;
+    need(pthread_create(&thread, NULL, work, &job) == 0);
+    wait_until_blocked(job);
+    need(pthread_cancel(thread) == 0);
+    need(pthread_join(thread, &ended) == 0);
+    restore_limit();
+    if (ended != PTHREAD_CANCELED || job.returned)
+        return NOT_CANCELLED;
+    if (job.destroyed != 2)
+        return NOT_UNWOUND;
+    int messages = drain_queue(pair[1], &nfds);
+    return messages <= 1 && nfds == messages * SENDFD_MAX_FDS ? AS_EXPECTED
+                                                              : OTHER_NUMBER;
+}
+
+void cancel_waiting(socket_type type)
+{
+    int outcome = wait_for_child(run_in_child(cancel_while_waiting, &type));
+    if (outcome == STILL_PRIVILEGED)
+        tap_skip("cannot become another user here, and root is exempt");
+    else
+        is(outcome, AS_EXPECTED,
+           "%s: sendfds_all, waiting for descriptors in flight, is cancelled", type.name);
+}
+
 } // namespace
 
 int main()
@@ -219,6 +295,8 @@ int main()
             cancel_pending(type, call);
             cancel_disabled(type, call);
         }
+    for (const socket_type &type : socket_types)
+        cancel_waiting(type);
     is(count_fds(), before, "no descriptor is left open");
     return tap_done();
 }

@@ -70,20 +70,44 @@ static void one_descriptor(const struct socket_type *type)
     close_pair(pair);
 }
 
-static void three_descriptors(const struct socket_type *type)
+static int receive_message(int socket, int *fds, int max_fds)
+{
+    char byte;
+    return recvfds_msg(socket, fds, &max_fds, &byte, 1, 0) == 1 ? max_fds : -1;
+}
+
+static int receive_peeking(int socket, int *fds, int max_fds)
+{
+    char byte;
+    return recvfds_msg(socket, fds, &max_fds, &byte, 1, MSG_PEEK) == 1 ? max_fds : -1;
+}
+
+struct receiver {
+    const char *name;
+    int (*receive)(int socket, int *fds, int max_fds);
+};
+
+static const struct receiver receivers[] = {{"recvfds", recvfds},
+                                            {"recvfds_all", recvfds_all},
+                                            {"recvfds_msg", receive_message},
+                                            {"MSG_PEEK", receive_peeking}};
+#define RECEIVERS (sizeof receivers / sizeof *receivers)
+
+static void three_descriptors(const struct socket_type *type,
+                              const struct receiver *receiver)
 {
     int pair[2], fds[3], received[3];
     socket_pair(type->type, pair);
     open_files(fds, 3);
     need(sendfds(pair[0], fds, 3) == 3);
-    need(recvfds(pair[1], received, 3) == 3);
+    need(receiver->receive(pair[1], received, 3) == 3);
     for (int i = 0; i < 3; i++)
         is(fcntl(received[i], F_GETFD), FD_CLOEXEC,
-           "%s: recvfds: close-on-exec is set on number %d", type->name, i);
+           "%s: %s: close-on-exec is set on number %d", type->name, receiver->name, i);
     need(fcntl(received[1], F_SETFD, 0) == 0);
     for (int i = 0; i < 3; i++)
-        is(inherited(received[i]), i == 1 ? PRESENT : ABSENT,
-           "%s: recvfds: number %d is %s", type->name, i,
+        is(inherited(received[i]), i == 1 ? PRESENT : ABSENT, "%s: %s: number %d is %s",
+           type->name, receiver->name, i,
            i == 1 ? "inherited when turned off" : "not inherited");
     close_fds(received, 3);
     close_fds(fds, 3);
@@ -125,8 +149,8 @@ static void no_window(const struct socket_type *type)
     for (int i = 0; i < ROUNDS; i++) {
         int received;
         need(sendfd(pair[0], fd) == 1);
-        if (i % 2)
-            need(recvfds(pair[1], &received, 1) == 1);
+        if (i % 4)
+            need(receivers[i % 4 - 1].receive(pair[1], &received, 1) == 1);
         else
             received = recvfd(pair[1]);
         same_number = same_number && received == watched;
@@ -147,7 +171,8 @@ int main(int argc, char **argv)
     int before = count_fds();
     for (int i = 0; i < SOCKET_TYPES; i++) {
         one_descriptor(&socket_types[i]);
-        three_descriptors(&socket_types[i]);
+        for (size_t k = 0; k < RECEIVERS; k++)
+            three_descriptors(&socket_types[i], &receivers[k]);
         no_window(&socket_types[i]);
     }
     is(count_fds(), before, "no descriptor is left open");

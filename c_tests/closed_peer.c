@@ -58,12 +58,36 @@ static int send_three(int socket, int fd)
     return sendfds(socket, fds, 3);
 }
 
+static int send_many(int socket, int fd)
+{
+    int fds[SENDFD_MAX_FDS + 1];
+    for (int i = 0; i <= SENDFD_MAX_FDS; i++)
+        fds[i] = fd;
+    return sendfds_all(socket, fds, SENDFD_MAX_FDS + 1);
+}
+
+static int send_message(int socket, int fd)
+{
+    return (int)sendfds_msg(socket, &fd, 1, "abc", 3, 0);
+}
+
+static int send_bytes(int socket, int fd)
+{
+    (void)fd;
+    return (int)sendfds_msg(socket, NULL, 0, "abc", 3, 0);
+}
+
 struct sender {
     const char *name;
     int (*send)(int socket, int fd);
 };
 
-static const struct sender senders[] = {{"sendfd", send_one}, {"sendfds", send_three}};
+#define SENDERS 5
+static const struct sender senders[SENDERS] = {{"sendfd", send_one},
+                                               {"sendfds", send_three},
+                                               {"sendfds_all", send_many},
+                                               {"sendfds_msg", send_message},
+                                               {"sendfds_msg of bytes", send_bytes}};
 
 struct trial {
     int type;
@@ -88,7 +112,7 @@ static int send_by_default(void *argument)
 
 static void survival(int type, const struct ending *ending)
 {
-    for (int i = 0; i < 2; i++) {
+    for (int i = 0; i < SENDERS; i++) {
         struct trial trial = {socket_types[type].type, ending->end, senders[i].send};
         is(wait_for_child(run_in_child(send_by_default, &trial)), ending->first[type],
            "%s, %s: %s fails with errno %d, and its process lives",
@@ -184,8 +208,8 @@ int main(void)
     for (int type = 0; type < SOCKET_TYPES; type++)
         for (size_t i = 0; i < sizeof endings / sizeof *endings; i++) {
             survival(type, &endings[i]);
-            arrangements(type, &endings[i], &senders[0]);
-            arrangements(type, &endings[i], &senders[1]);
+            for (int k = 0; k < SENDERS; k++)
+                arrangements(type, &endings[i], &senders[k]);
         }
     is(count_fds(), before, "no descriptor is left open");
     return tap_done();

@@ -53,6 +53,18 @@ static int receive_some(void)
     return recvfds(pair[1], &received_file, 1);
 }
 
+static int receive_message(void)
+{
+    int nfds = 1;
+    char data[4];
+    return (int)recvfds_msg(pair[1], &received_file, &nfds, data, sizeof data, 0);
+}
+
+static int receive_all(void)
+{
+    return recvfds_all(pair[1], &received_file, 1);
+}
+
 static int send_one(void)
 {
     return sendfd(pair[0], file);
@@ -64,15 +76,33 @@ static int send_some(void)
     return sendfds(pair[0], fds, 2);
 }
 
+static int send_all(void)
+{
+    int fds[] = {file, file};
+    return sendfds_all(pair[0], fds, 2);
+}
+
+/* A byte, with one descriptor. */
+static int send_message(void)
+{
+    return (int)sendfds_msg(pair[0], &file, 1, "m", 1, 0);
+}
+
 struct call {
     const char *name;
     int (*make)(void);
-    int nfds; /* that it sends */
+    int nfds; /* that it sends, which is what it returns */
 };
 
-static const struct call receives[] = {{"recvfd", receive_one, 0},
-                                       {"recvfds", receive_some, 0}};
-static const struct call sends[] = {{"sendfd", send_one, 1}, {"sendfds", send_some, 2}};
+#define CALLS 4
+static const struct call receives[CALLS] = {{"recvfd", receive_one, 0},
+                                            {"recvfds", receive_some, 0},
+                                            {"recvfds_msg", receive_message, 0},
+                                            {"recvfds_all", receive_all, 0}};
+static const struct call sends[CALLS] = {{"sendfd", send_one, 1},
+                                         {"sendfds", send_some, 2},
+                                         {"sendfds_msg", send_message, 1},
+                                         {"sendfds_all", send_all, 2}};
 
 /* What a call returns while handlers run; runs when_over at the number of them
  * that is given. */
@@ -141,7 +171,7 @@ static void interrupt_calls(const struct socket_type *type)
 {
     file = open_file();
     socket_pair(type->type, pair);
-    for (int i = 0; i < 2; i++) {
+    for (int i = 0; i < CALLS; i++) {
         receive_fails(type->name, &receives[i], 0, "without SA_RESTART");
         receive_restarts(type->name, &receives[i]);
         send_fails(type->name, &sends[i], 0, "without SA_RESTART");
@@ -150,7 +180,7 @@ static void interrupt_calls(const struct socket_type *type)
     /* Far longer than the test takes, so that it is the handler that ends it. */
     set_timeout(pair[1], SO_RCVTIMEO, 50000);
     set_timeout(pair[0], SO_SNDTIMEO, 50000);
-    for (int i = 0; i < 2; i++) {
+    for (int i = 0; i < CALLS; i++) {
         receive_fails(type->name, &receives[i], SA_RESTART, "SA_RESTART and SO_RCVTIMEO");
         send_fails(type->name, &sends[i], SA_RESTART, "SA_RESTART and SO_SNDTIMEO");
     }

@@ -147,7 +147,10 @@ int pthread_rwlock_unlock(pthread_rwlock_t *lock)
 
 /* --- the calls ------------------------------------------------------------ */
 
-static int pair[2], inet, fds[SENDFD_MAX_FDS + 1], received[SENDFD_MAX_FDS];
+#define MANY (2 * SENDFD_MAX_FDS)
+
+static int pair[2], inet, fds[MANY], received[MANY];
+static char data[65536];
 static struct rlimit limit;
 
 /* What comes before a call. */
@@ -232,6 +235,78 @@ static int call_recvfds_of_two(void)
     return recvfds(pair[1], received, 2);
 }
 
+static void send_bytes(void)
+{
+    need(raw_send(pair[0], "0123456789", 10, fds, SENDFD_MAX_FDS) == 10);
+}
+
+static void send_twice(void)
+{
+    send_many();
+    send_many();
+}
+
+static void send_once_to_nonblocking(void)
+{
+    make_nonblocking();
+    send_three();
+}
+
+static int call_sendfds_all(void)
+{
+    return sendfds_all(pair[0], fds, MANY);
+}
+
+static int call_recvfds_all(void)
+{
+    return recvfds_all(pair[1], received, MANY);
+}
+
+static int recvfds_all_of_two(void)
+{
+    return recvfds_all(pair[1], received, 2);
+}
+
+static int sendfds_all_of_none(void)
+{
+    return sendfds_all(pair[0], fds, 0);
+}
+
+static int call_sendfds_msg(void)
+{
+    return (int)sendfds_msg(pair[0], fds, SENDFD_MAX_FDS, data, sizeof data, 0);
+}
+
+static int sendfds_msg_without_data(void)
+{
+    return (int)sendfds_msg(pair[0], fds, 1, data, 0, 0);
+}
+
+static int receive_message(int nfds, size_t len, int flags)
+{
+    return (int)recvfds_msg(pair[1], received, &nfds, data, len, flags);
+}
+
+static int call_recvfds_msg(void)
+{
+    return receive_message(SENDFD_MAX_FDS, sizeof data, 0);
+}
+
+static int call_recvfds_msg_to_peek(void)
+{
+    return receive_message(SENDFD_MAX_FDS, sizeof data, MSG_PEEK);
+}
+
+static int recvfds_msg_of_two(void)
+{
+    return receive_message(2, sizeof data, 0);
+}
+
+static int recvfds_msg_with_flag(void)
+{
+    return receive_message(2, sizeof data, MSG_OOB);
+}
+
 static int sendfd_of_bad(void)
 {
     return sendfd(pair[0], -1);
@@ -311,6 +386,23 @@ static const struct call calls[] = {
     {"recvfds with a full table", fill_table, call_recvfds, -1, EMFILE},
     {"recvfd at the end of file", end_the_file, call_recvfd, RECVFD_EOF, 0},
     {"recvfds at the end of file", end_the_file, call_recvfds, RECVFD_EOF, 0},
+    {"sendfds_all of 506", NULL, call_sendfds_all, MANY, 0},
+    {"sendfds_all of 0", NULL, sendfds_all_of_none, -1, EINVAL},
+    {"sendfds_all on a full queue", fill_up, call_sendfds_all, -1, EAGAIN},
+    {"recvfds_all of 506", send_twice, call_recvfds_all, MANY, 0},
+    {"recvfds_all of some", send_once_to_nonblocking, call_recvfds_all, 3, 0},
+    {"recvfds_all of 3 into 2", send_three, recvfds_all_of_two, -1, EMSGSIZE},
+    {"recvfds_all with a full table", fill_table, call_recvfds_all, -1, EMFILE},
+    {"recvfds_all at the end of file", end_the_file, call_recvfds_all, RECVFD_EOF, 0},
+    {"sendfds_msg of 253 and 64 KiB", NULL, call_sendfds_msg, sizeof data, 0},
+    {"sendfds_msg without data", NULL, sendfds_msg_without_data, -1, EINVAL},
+    {"sendfds_msg to a closed peer", close_receiver, call_sendfds_msg, -1, 0},
+    {"recvfds_msg of 253", send_bytes, call_recvfds_msg, 10, 0},
+    {"recvfds_msg with MSG_PEEK", send_bytes, call_recvfds_msg_to_peek, 10, 0},
+    {"recvfds_msg of 253 into 2", send_bytes, recvfds_msg_of_two, -1, EMSGSIZE},
+    {"recvfds_msg with MSG_OOB", send_bytes, recvfds_msg_with_flag, -1, EINVAL},
+    {"recvfds_msg with a full table", fill_table, call_recvfds_msg, -1, EMFILE},
+    {"recvfds_msg at the end of file", end_the_file, call_recvfds_msg, RECVFD_EOF, 0},
 };
 #define CALLS (sizeof calls / sizeof *calls)
 
@@ -401,7 +493,7 @@ static void *measure_the_measurement(void *unused)
 
 static void set_up(const struct call *call, int type)
 {
-    for (int i = 0; i < SENDFD_MAX_FDS; i++)
+    for (int i = 0; i < MANY; i++)
         received[i] = -1;
     socket_pair(type, pair);
     if (call->prepare)
@@ -411,7 +503,7 @@ static void set_up(const struct call *call, int type)
 static void clean_up(void)
 {
     need(setrlimit(RLIMIT_NOFILE, &limit) == 0);
-    for (int i = 0; i < SENDFD_MAX_FDS; i++)
+    for (int i = 0; i < MANY; i++)
         if (received[i] >= 0)
             close(received[i]);
     close_pair(pair);
@@ -482,11 +574,11 @@ int main(void)
     need(getrlimit(RLIMIT_NOFILE, &limit) == 0);
     inet = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     need(inet >= 0);
-    open_files(fds, SENDFD_MAX_FDS + 1);
+    open_files(fds, MANY);
     for (int i = 0; i < SOCKET_TYPES; i++)
         check_calls(&socket_types[i]);
     tap_note("the most stack that a call uses is %ld bytes", most_stack);
-    close_fds(fds, SENDFD_MAX_FDS + 1);
+    close_fds(fds, MANY);
     close(inet);
     is(count_fds(), before, "no descriptor is left open");
     return tap_done();

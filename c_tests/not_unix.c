@@ -84,6 +84,11 @@ static void sends_are_refused(const char *name, int pair[2])
     fails(sendfd(pair[0], fds[0]), EAFNOSUPPORT, "%s: sendfd", name);
     fails(sendfds(pair[0], fds, 1), EAFNOSUPPORT, "%s: sendfds of 1", name);
     fails(sendfds(pair[0], fds, 3), EAFNOSUPPORT, "%s: sendfds of 3", name);
+    fails(sendfds_all(pair[0], fds, 3), EAFNOSUPPORT, "%s: sendfds_all", name);
+    fails(sendfds_msg(pair[0], fds, 3, "abc", 3, 0), EAFNOSUPPORT, "%s: sendfds_msg",
+          name);
+    fails(sendfds_msg(pair[0], NULL, 0, "abc", 3, 0), EAFNOSUPPORT,
+          "%s: sendfds_msg of bytes alone", name);
     need(send(pair[0], "M", 1, 0) == 1);
     need(recv(pair[1], &byte, 1, 0) == 1);
     is(byte, 'M', "%s: nothing was sent", name);
@@ -97,9 +102,26 @@ static void receives_are_refused(const char *name, int pair[2])
     fails(recvfd(pair[1]), EAFNOSUPPORT, "%s: recvfd of a byte", name);
     need(send(pair[0], "b", 1, 0) == 1);
     fails(recvfds(pair[1], fds, 2), EAFNOSUPPORT, "%s: recvfds of a byte", name);
+    need(send(pair[0], "c", 1, 0) == 1);
+    fails(recvfds_all(pair[1], fds, 2), EAFNOSUPPORT, "%s: recvfds_all of a byte", name);
     ok(fds[0] == -7 && fds[1] == -7, "%s: which writes no descriptor", name);
+    int nfds = 2;
+    char data[4] = "";
+    need(send(pair[0], "abc", 3, 0) == 3);
+    is(recvfds_msg(pair[1], fds, &nfds, data, sizeof data, 0), 3,
+       "%s: recvfds_msg receives bytes", name);
+    ok(nfds == 0 && strcmp(data, "abc") == 0, "%s: without descriptors", name);
     set_nonblocking(pair[1]);
     fails(recvfd(pair[1]), EAGAIN, "%s: recvfd of nothing", name);
+}
+
+static void message_is_refused(const char *name, int socket)
+{
+    int fds[2], nfds = 2;
+    char data[4];
+    fails(recvfds_msg(socket, fds, &nfds, data, sizeof data, 0), EAFNOSUPPORT,
+          "%s: recvfds_msg of nothing", name);
+    is(nfds, 0, "%s: and *nfds is 0", name);
 }
 
 static void with_protocol(const struct protocol *protocol)
@@ -116,6 +138,8 @@ static void with_protocol(const struct protocol *protocol)
         need(send(pair[0], "", 0, 0) == 0);
         fails(recvfd(pair[1]), EAFNOSUPPORT, "%s: recvfd of an empty datagram",
               protocol->name);
+        need(send(pair[0], "", 0, 0) == 0);
+        message_is_refused(protocol->name, pair[1]);
         close_pair(pair);
         return;
     }
@@ -123,6 +147,9 @@ static void with_protocol(const struct protocol *protocol)
     fails(recvfd(pair[1]), EAFNOSUPPORT, "%s: recvfd at the end of file", protocol->name);
     fails(recvfds(pair[1], &fd, 1), EAFNOSUPPORT, "%s: recvfds at the end of file",
           protocol->name);
+    fails(recvfds_all(pair[1], &fd, 1), EAFNOSUPPORT,
+          "%s: recvfds_all at the end of file", protocol->name);
+    message_is_refused(protocol->name, pair[1]);
     close(pair[1]);
 }
 

@@ -9,11 +9,15 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-static void both_fail(int socket, int error, const char *what)
+static void all_fail(int socket, int error, const char *what)
 {
-    int fds[3] = {-7, -7, -7};
+    int fds[3] = {-7, -7, -7}, nfds = 3;
+    char data[4];
     fails(recvfd(socket), error, "recvfd: %s", what);
     fails(recvfds(socket, fds, 3), error, "recvfds: %s", what);
+    fails(recvfds_all(socket, fds, 3), error, "recvfds_all: %s", what);
+    fails(recvfds_msg(socket, fds, &nfds, data, sizeof data, 0), error, "recvfds_msg: %s",
+          what);
     ok(fds[0] == -7 && fds[1] == -7 && fds[2] == -7, "%s: nothing is written", what);
 }
 
@@ -21,7 +25,7 @@ static void not_connected(int type, int error, const char *what)
 {
     int socket_fd = socket(AF_UNIX, type | SOCK_CLOEXEC, 0);
     need(socket_fd >= 0);
-    both_fail(socket_fd, error, what);
+    all_fail(socket_fd, error, what);
     close(socket_fd);
 }
 
@@ -32,7 +36,7 @@ static void listening(void)
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     need(bind(socket_fd, (struct sockaddr *)&address, sizeof address.sun_family) == 0);
     need(listen(socket_fd, 1) == 0);
-    both_fail(socket_fd, EINVAL, "a listening socket");
+    all_fail(socket_fd, EINVAL, "a listening socket");
     close(socket_fd);
 }
 
@@ -58,10 +62,10 @@ int main(void)
     int before = count_fds();
     int ends[2], path_only = open(".", O_PATH | O_CLOEXEC);
     need(pipe2(ends, O_CLOEXEC) == 0);
-    both_fail(-1, EBADF, "-1");
-    both_fail(1 << 20, EBADF, "a number above the limit");
-    both_fail(path_only, EBADF, "an O_PATH descriptor");
-    both_fail(ends[0], ENOTSOCK, "a pipe");
+    all_fail(-1, EBADF, "-1");
+    all_fail(1 << 20, EBADF, "a number above the limit");
+    all_fail(path_only, EBADF, "an O_PATH descriptor");
+    all_fail(ends[0], ENOTSOCK, "a pipe");
     close_fds(ends, 2);
     close(path_only);
     not_connected(SOCK_STREAM, EINVAL, "a stream that is not connected");

@@ -42,11 +42,42 @@ static bool passes_some(const int pair[2], int file)
     return right;
 }
 
+static bool passes_all(const int pair[2], int file)
+{
+    int fds[3] = {file, file, file}, received[3];
+    if (sendfds_all(pair[0], fds, 3) != 3 || recvfds_all(pair[1], received, 3) != 3)
+        return false;
+    bool right = same_files(fds, received, 3);
+    close_fds(received, 3);
+    return right;
+}
+
+static bool passes_message(const int pair[2], int file)
+{
+    int fds[3] = {file, file, file}, received[3], nfds = 3;
+    char data[4] = "";
+    if (sendfds_msg(pair[0], fds, 3, "abc", 3, 0) != 3 ||
+        recvfds_msg(pair[1], received, &nfds, data, sizeof data, 0) != 3 || nfds != 3)
+        return false;
+    bool right = same_files(fds, received, 3) && memcmp(data, "abc", 3) == 0;
+    close_fds(received, 3);
+    return right;
+}
+
+static bool passes_each_way(const int pair[2], int file)
+{
+    return passes_one(pair, file) && passes_some(pair, file) && passes_all(pair, file) &&
+           passes_message(pair, file);
+}
+
 static bool fails_right(int socket)
 {
+    int nfds = 1;
     errno = 0;
     return recvfd(-1) == -1 && errno == EBADF && sendfd(socket, -1) == -1 &&
-           errno == EBADF && sendfds(socket, NULL, 1) == -1 && errno == EFAULT;
+           errno == EBADF && sendfds(socket, NULL, 1) == -1 && errno == EFAULT &&
+           sendfds_all(socket, NULL, 0) == -1 && errno == EINVAL &&
+           recvfds_msg(socket, NULL, &nfds, &nfds, 1, 0) == -1 && errno == EFAULT;
 }
 
 /* The next signal comes soon, but not before what this one interrupts has gone on,
@@ -64,9 +95,8 @@ static void handler(int signal)
 {
     int error = errno;
     (void)signal;
-    if (!passes_one(handlers_pair, handlers_file) ||
-        !passes_some(handlers_pair, handlers_file) || !fails_right(handlers_pair[0]) ||
-        sendfd_version()[0] != SENDFD_VERSION[0])
+    if (!passes_each_way(handlers_pair, handlers_file) ||
+        !fails_right(handlers_pair[0]) || sendfd_version()[0] != SENDFD_VERSION[0])
         wrong++;
     runs++;
     ask_for_signal();
@@ -136,7 +166,7 @@ static int own_pair[2], own_file;
 
 static bool pass(void)
 {
-    return passes_one(own_pair, own_file) && passes_some(own_pair, own_file);
+    return passes_each_way(own_pair, own_file);
 }
 
 static bool fail(void)

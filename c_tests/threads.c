@@ -46,10 +46,37 @@ static int receive_some(int socket, int *fds)
     return recvfds(socket, fds, MOST);
 }
 
+static int send_message(int socket, const int *fds, int nfds)
+{
+    return sendfds_msg(socket, fds, nfds, "m", 1, 0) == 1 ? nfds : -1;
+}
+
+/* A message without a descriptor is told as the other functions tell it. */
+static int receive_message(int socket, int *fds)
+{
+    int nfds = MOST;
+    char byte;
+    ssize_t bytes = recvfds_msg(socket, fds, &nfds, &byte, 1, 0);
+    if (bytes == 1 && nfds == 0) {
+        errno = ENOMSG;
+        return -1;
+    }
+    return bytes == 1 ? nfds : (int)bytes;
+}
+
+/* One: of more, each could come to another thread. */
+static int receive_all_of_one(int socket, int *fds)
+{
+    return recvfds_all(socket, fds, 1);
+}
+
 static const struct way ways[] = {
     {"sendfd and recvfd", 1, send_one, receive_one},
     {"sendfds and recvfds", MOST, sendfds, receive_some},
+    {"sendfds_msg and recvfds_msg", MOST, send_message, receive_message},
+    {"sendfds_all and recvfds_all", 1, sendfds_all, receive_all_of_one},
 };
+#define WAYS (sizeof ways / sizeof *ways)
 
 /* One thread of several that work alike. */
 struct worker {
@@ -204,8 +231,8 @@ int main(void)
 {
     int before = count_fds();
     for (int i = 0; i < SOCKET_TYPES; i++) {
-        at_once(&socket_types[i], &ways[0]);
-        at_once(&socket_types[i], &ways[1]);
+        for (size_t k = 0; k < WAYS; k++)
+            at_once(&socket_types[i], &ways[k]);
         own_errno(&socket_types[i]);
     }
     is(count_fds(), before, "no descriptor is left open");
