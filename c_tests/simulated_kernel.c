@@ -1,6 +1,6 @@
 /* What the kernel at hand cannot be made to do: this program puts its own
- * sendmsg, recvmsg, getsockopt, fcntl and close before those of libc, which the
- * library then calls. They count, keep what they were passed, and fail, or put
+ * sendmsg, recvmsg, getsockopt, fcntl, close and nanosleep before those of libc,
+ * which the library then calls. They count, keep what they were passed, and fail, or put
  * control messages into a receive, as a test has told them to. */
 #include "peer.h"
 #include "sendfd.h"
@@ -29,13 +29,16 @@ struct simulated_message {
 static struct {
     /* What is to happen. An errno of 0: what really happens. */
     int sendmsg_error, recvmsg_error, getsockopt_error, dup_error, close_error;
-    bool interferes; /* the messages below replace those that came */
+    int sleep_error;
+    int sendmsg_errors; /* how many times; 0: each time */
+    bool interferes;    /* the messages below replace those that came */
     struct simulated_message messages[4];
     int nmessages, flags;
     size_t extra_controllen;
 
     /* What has happened. */
-    int sendmsgs, recvmsgs, getsockopts, fcntls, closes;
+    int sendmsgs, recvmsgs, getsockopts, fcntls, closes, sleeps;
+    long slept[16]; /* microseconds, of each sleep */
     int closes_before_dup, negative_closes;
     int send_flags, receive_flags;
     size_t send_controllen, send_cmsg_len, receive_controllen;
@@ -54,6 +57,7 @@ ssize_t simulated_recvmsg(int, struct msghdr *, int) __asm__("recvmsg");
 int simulated_getsockopt(int, int, int, void *, socklen_t *) __asm__("getsockopt");
 int simulated_fcntl(int, int, ...) __asm__("fcntl");
 int simulated_close(int) __asm__("close");
+int simulated_nanosleep(const long *, long *) __asm__("nanosleep");
 
 static int failure(int error)
 {
@@ -69,7 +73,8 @@ ssize_t simulated_sendmsg(int socket, const struct msghdr *message, int flags)
     kernel.send_bytes = message->msg_iovlen ? message->msg_iov[0].iov_len : 0;
     kernel.send_controllen = message->msg_controllen;
     kernel.send_cmsg_len = header ? header->cmsg_len : 0;
-    if (kernel.sendmsg_error)
+    if (kernel.sendmsg_error &&
+        (kernel.sendmsg_errors == 0 || kernel.sendmsgs <= kernel.sendmsg_errors))
         return failure(kernel.sendmsg_error);
     return syscall(SYS_sendmsg, socket, message, flags);
 }
@@ -149,6 +154,14 @@ int simulated_close(int fd)
     return kernel.close_error ? failure(kernel.close_error) : returned;
 }
 
+/* The library's timespec is two longs on every machine. Nobody really sleeps. */
+int simulated_nanosleep(const long *time, long *remainder)
+{
+    need(kernel.sleeps < 16 && remainder == NULL);
+    kernel.slept[kernel.sleeps++] = time[0] * 1000000 + time[1] / 1000;
+    return kernel.sleep_error ? failure(kernel.sleep_error) : 0;
+}
+
 /* Makes the next receive bring these descriptors, or none, in a message of type. */
 static void deliver(int type, const int *slots, int nslots)
 {
@@ -174,6 +187,7 @@ static void set_scene(struct scene *scene, int nfiles)
     for (int i = 0; i < 5; i++)
         scene->returned[i] = -7;
     socket_pair(SOCK_SEQPACKET, scene->pair);
+    set_nonblocking(scene->pair[1]);
     need(send(scene->pair[0], "a", 1, 0) == 1);
     scene->before = count_fds();
     open_files(scene->files, nfiles);
@@ -187,10 +201,30 @@ static void end_scene(struct scene *scene, const char *name)
     close_pair(scene->pair);
 }
 
-static int receive(struct scene *scene)
+/* Each receiving function makes the same of what comes. */
+static int receive_some(struct scene *scene)
 {
     return recvfds(scene->pair[1], scene->returned, 5);
 }
+
+/* The queue is empty after one message, which ends it where that was not all. */
+static int receive_all(struct scene *scene)
+{
+    return recvfds_all(scene->pair[1], scene->returned, 5);
+}
+
+/* A message without a descriptor is no error here, and told as one. */
+static int receive_message(struct scene *scene)
+{
+    int nfds = 5;
+    char data[4];
+    ssize_t bytes = recvfds_msg(scene->pair[1], scene->returned, &nfds, data, 4, 0);
+    if (bytes < 0)
+        return nfds == 0 ? -1 : -3;
+    return nfds > 0 ? nfds : failure(ENOMSG);
+}
+
+static int (*receive)(struct scene *scene);
 
 static bool are_untouched(const struct scene *scene)
 {
@@ -249,6 +283,103 @@ static void calls_of_a_receive(int max_fds)
     close_pair(pair);
 }
 
+/* Two messages: what the one before takes, twice. */
+static void calls_for_any_number(void)
+{
+    int pair[2], nfds = 2 * SENDFD_MAX_FDS, fds[2 * SENDFD_MAX_FDS];
+    socket_pair(SOCK_STREAM, pair);
+    for (int i = 0; i < nfds; i++)
+        fds[i] = 0;
+    reset_kernel();
+    is(sendfds_all(pair[0], fds, nfds), nfds, "sendfds_all of %d", nfds);
+    ok(kernel.getsockopts == 2 && kernel.sendmsgs == 2, "two getsockopt, two sendmsg");
+    ok(!kernel.recvmsgs && !kernel.fcntls && !kernel.closes && !kernel.sleeps,
+       "no other call");
+    is(kernel.send_flags, MSG_NOSIGNAL, "flags MSG_NOSIGNAL, no other");
+    reset_kernel();
+    is(recvfds_all(pair[1], fds, nfds), nfds, "recvfds_all of %d", nfds);
+    is(kernel.recvmsgs, 2, "two recvmsg");
+    ok(!kernel.getsockopts && !kernel.sendmsgs && !kernel.fcntls && !kernel.closes,
+       "no other call");
+    is(kernel.receive_flags, MSG_CMSG_CLOEXEC, "flags MSG_CMSG_CLOEXEC, no other");
+    close_fds(fds, nfds);
+    close_pair(pair);
+}
+
+static void calls_of_a_message(int nfds, int room, size_t len)
+{
+    static char data[4096];
+    int pair[2], fds[SENDFD_MAX_FDS] = {0}, count = room;
+    socket_pair(SOCK_STREAM, pair);
+    reset_kernel();
+    is(sendfds_msg(pair[0], fds, nfds, data, len, 0), (long)len,
+       "sendfds_msg of %d and %zu bytes", nfds, len);
+    ok(kernel.getsockopts == 1 && kernel.sendmsgs == 1, "one getsockopt, one sendmsg");
+    ok(!kernel.recvmsgs && !kernel.fcntls && !kernel.closes, "no other call");
+    is((long)kernel.send_bytes, (long)len, "so many bytes");
+    is((long)kernel.send_cmsg_len, nfds ? (long)CMSG_LEN(sizeof(int) * (size_t)nfds) : 0,
+       "a control message only if there are descriptors");
+    is(kernel.send_controllen > 0, nfds > 0, "and a buffer");
+    reset_kernel();
+    is(recvfds_msg(pair[1], fds, &count, data, sizeof data, 0), (long)len,
+       "recvfds_msg with room for %d", room);
+    is(count, nfds, "the descriptors");
+    is(kernel.recvmsgs, 1, "one recvmsg");
+    ok(!kernel.getsockopts && !kernel.sendmsgs && !kernel.fcntls && !kernel.closes,
+       "no other call");
+    is((long)kernel.receive_bytes, (long)sizeof data, "room for the bytes");
+    int most = room > SENDFD_MAX_FDS ? SENDFD_MAX_FDS : room;
+    is((long)kernel.receive_controllen,
+       (long)CMSG_SPACE(sizeof(int) * (size_t)most) + 512,
+       "room for the descriptors and 512 bytes beside");
+    close_fds(fds, count);
+    close_pair(pair);
+}
+
+/* Too many in flight: how long sendfds_all sleeps, what ends that, and that nobody
+ * else does. */
+static void too_many_in_flight(void)
+{
+    static const long sleeps[] = {1000, 2000, 4000, 8000, 16000, 32000, 32000, 32000};
+    int pair[2], fds[2] = {0, 1};
+    bool right = true;
+    socket_pair(SOCK_STREAM, pair);
+    reset_kernel();
+    kernel.sendmsg_error = ETOOMANYREFS;
+    kernel.sendmsg_errors = 8;
+    is(sendfds_all(pair[0], fds, 2), 2, "sendfds_all at the ninth attempt");
+    is(kernel.sendmsgs, 9, "one sendmsg each");
+    is(kernel.sleeps, 8, "and a sleep between them");
+    for (int i = 0; i < 8; i++)
+        right = right && kernel.slept[i] == sleeps[i];
+    ok(right, "1 ms, then twice as long each time, up to 32 ms");
+
+    reset_kernel();
+    kernel.sendmsg_error = ETOOMANYREFS;
+    kernel.sleep_error = EINTR;
+    fails(sendfds_all(pair[0], fds, 2), EINTR, "a sleep that is interrupted ends it");
+    is(kernel.sendmsgs, 1, "and nothing is tried again");
+
+    reset_kernel();
+    set_timeout(pair[0], SO_SNDTIMEO, 50);
+    kernel.sendmsg_error = ETOOMANYREFS;
+    fails(sendfds_all(pair[0], fds, 2), EAGAIN, "SO_SNDTIMEO of 50 ms ends it");
+    is(kernel.sleeps, 6, "after 63 ms of sleep");
+    set_timeout(pair[0], SO_SNDTIMEO, 0);
+
+    reset_kernel();
+    kernel.sendmsg_error = ETOOMANYREFS;
+    fails(sendfd(pair[0], 0), ETOOMANYREFS, "sendfd does not wait");
+    fails(sendfds(pair[0], fds, 2), ETOOMANYREFS, "nor does sendfds");
+    fails(sendfds_msg(pair[0], fds, 2, "a", 1, 0), ETOOMANYREFS, "nor sendfds_msg");
+    set_nonblocking(pair[0]);
+    fails(sendfds_all(pair[0], fds, 2), ETOOMANYREFS,
+          "nor sendfds_all on a non-blocking socket");
+    is(kernel.sleeps, 0, "none sleeps");
+    is(kernel.sendmsgs, 4, "or tries again");
+    close_pair(pair);
+}
+
 /* Errors of system calls are passed on, and the call is not made again. */
 static void errors_of_a_send(void)
 {
@@ -263,12 +394,21 @@ static void errors_of_a_send(void)
         kernel.sendmsg_error = errors[i];
         fails(sendfd(pair[0], 0), errors[i], "sendfd: %s", strerror(errors[i]));
         fails(sendfds(pair[0], fds, 2), errors[i], "sendfds: %s", strerror(errors[i]));
-        is(kernel.sendmsgs, 2, "one sendmsg each");
+        fails(sendfds_msg(pair[0], fds, 2, "a", 1, 0), errors[i], "sendfds_msg: %s",
+              strerror(errors[i]));
+        if (errors[i] == ETOOMANYREFS)
+            set_nonblocking(pair[0]);
+        fails(sendfds_all(pair[0], fds, 2), errors[i], "sendfds_all: %s",
+              strerror(errors[i]));
+        is(kernel.sendmsgs, 4, "one sendmsg each");
     }
     reset_kernel();
     kernel.getsockopt_error = ENOBUFS;
     fails(sendfd(pair[0], 0), ENOBUFS, "sendfd: getsockopt fails");
     fails(sendfds(pair[0], fds, 2), ENOBUFS, "sendfds: getsockopt fails");
+    fails(sendfds_all(pair[0], fds, 2), ENOBUFS, "sendfds_all: getsockopt fails");
+    fails(sendfds_msg(pair[0], fds, 2, "a", 1, 0), ENOBUFS,
+          "sendfds_msg: getsockopt fails");
     is(kernel.sendmsgs, 0, "no sendmsg then");
     close_pair(pair);
 }
@@ -278,14 +418,20 @@ static void errors_of_a_receive(void)
     static const int errors[] = {
         EINTR, EAGAIN, ECONNRESET, ENOMEM, ENOBUFS, ENOTCONN, EMSGSIZE, EIO,
     };
-    int pair[2], fds[2] = {-7, -7};
+    int pair[2], fds[2] = {-7, -7}, nfds;
+    char data[4];
     socket_pair(SOCK_STREAM, pair);
     for (size_t i = 0; i < sizeof errors / sizeof errors[0]; i++) {
         reset_kernel();
+        nfds = 2;
         kernel.recvmsg_error = errors[i];
         fails(recvfd(pair[1]), errors[i], "recvfd: %s", strerror(errors[i]));
         fails(recvfds(pair[1], fds, 2), errors[i], "recvfds: %s", strerror(errors[i]));
-        is(kernel.recvmsgs, 2, "one recvmsg each");
+        fails(recvfds_all(pair[1], fds, 2), errors[i], "recvfds_all: %s",
+              strerror(errors[i]));
+        fails(recvfds_msg(pair[1], fds, &nfds, data, 4, 0), errors[i], "recvfds_msg: %s",
+              strerror(errors[i]));
+        is(kernel.recvmsgs, 4, "one recvmsg each");
     }
     reset_kernel();
     need(send(pair[0], "a", 1, 0) == 1);
@@ -521,17 +667,11 @@ static void close_fails_while_cleaning_up(void)
     end_scene(&scene, "close fails after ENOMSG");
 }
 
-int main(void)
+/* What comes with a message, to one of the functions that receive several. */
+static void what_comes(const char *name, int (*function)(struct scene *scene))
 {
-    static const int counts[] = {0, 1, 2, 252, 253};
-    static const int rooms[] = {0, 1, 2, 252, 253, 254, INT_MAX};
-    int before = count_fds();
-    for (size_t i = 0; i < sizeof counts / sizeof counts[0]; i++)
-        calls_of_a_send(counts[i]);
-    for (size_t i = 0; i < sizeof rooms / sizeof rooms[0]; i++)
-        calls_of_a_receive(rooms[i]);
-    errors_of_a_send();
-    errors_of_a_receive();
+    tap_note("%s", name);
+    receive = function;
     for (int nfds = 0; nfds <= 2; nfds++) {
         fewer_came(nfds, 0, EACCES);
         fewer_came(nfds, EMFILE, EMFILE);
@@ -546,6 +686,29 @@ int main(void)
     two_messages_of_descriptors();
     lengths_out_of_bounds();
     close_fails_while_cleaning_up();
+}
+
+int main(void)
+{
+    static const int counts[] = {0, 1, 2, 252, 253};
+    static const int rooms[] = {0, 1, 2, 252, 253, 254, INT_MAX};
+    int before = count_fds();
+    for (size_t i = 0; i < sizeof counts / sizeof counts[0]; i++)
+        calls_of_a_send(counts[i]);
+    for (size_t i = 0; i < sizeof rooms / sizeof rooms[0]; i++)
+        calls_of_a_receive(rooms[i]);
+    calls_for_any_number();
+    calls_of_a_message(0, 0, 1);
+    calls_of_a_message(0, 5, 4000);
+    calls_of_a_message(1, 1, 10);
+    calls_of_a_message(SENDFD_MAX_FDS, SENDFD_MAX_FDS, 10);
+    calls_of_a_message(SENDFD_MAX_FDS, INT_MAX, 4000);
+    too_many_in_flight();
+    errors_of_a_send();
+    errors_of_a_receive();
+    what_comes("recvfds", receive_some);
+    what_comes("recvfds_all", receive_all);
+    what_comes("recvfds_msg", receive_message);
     is(count_fds(), before, "no descriptor is left open");
     return tap_done();
 }
