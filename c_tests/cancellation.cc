@@ -246,7 +246,13 @@ int send_two_messages(int socket, int fd)
 
 const Call waiting_call = {"sendfds_all of 506", send_two_messages, true};
 
-enum Outcome { AS_EXPECTED, STILL_PRIVILEGED, NOT_CANCELLED, NOT_UNWOUND, OTHER_NUMBER };
+enum Outcome {
+    AS_EXPECTED,
+    STILL_PRIVILEGED = 10,
+    NOT_CANCELLED,
+    NOT_UNWOUND,
+    OTHER_NUMBER
+};
 
 /* As a user without privileges, in a process of its own. */
 int cancel_while_waiting(void *argument)

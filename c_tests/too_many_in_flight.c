@@ -81,7 +81,7 @@ static void end_sender(pid_t child)
 static void wait_for_message(pid_t child)
 {
     struct pollfd poll_for = {.fd = sender->pair[1], .events = POLLIN};
-    need(poll(&poll_for, 1, -1) == 1);
+    need(poll(&poll_for, 1, 1000 * TAP_TIMEOUT / 2) == 1);
     wait_until_asleep(child);
 }
 
