@@ -44,8 +44,8 @@ V ?= 0
 quiet := $(if $(filter 0,$(V)),@)
 say    = $(if $(filter 0,$(V)),@printf '  %-8s %s\n' '$(1)' '$(2)')
 
-.PHONY: all header install uninstall check installcheck demo bench lint \
-	format fuzz dist clean help
+.PHONY: all header install uninstall check installcheck demo lint format dist \
+	clean help
 
 all: $(O)/libsendfd.so.$(version) $(O)/$(soname) $(O)/libsendfd.so $(O)/libsendfd.a $(O)/sendfd.pc
 
