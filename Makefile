@@ -44,8 +44,8 @@ V ?= 0
 quiet := $(if $(filter 0,$(V)),@)
 say    = $(if $(filter 0,$(V)),@printf '  %-8s %s\n' '$(1)' '$(2)')
 
-.PHONY: all header install uninstall check installcheck demo bench lint \
-	format fuzz dist clean help
+.PHONY: all header install uninstall check installcheck demo lint format dist \
+	clean help
 
 all: $(O)/libsendfd.so.$(version) $(O)/$(soname) $(O)/libsendfd.so $(O)/libsendfd.a $(O)/sendfd.pc
 
@@ -66,23 +66,27 @@ help:
 
 # --- the library -----------------------------------------------------------
 
-staticlib := $(TARGETDIR)/release/libsendfd.a
+# What rustc makes. Cargo decides what is out of date, as make does not know all
+# that it reads; the copy is newer than what is made of it only if it differs.
+rust_archive := $(O)/libsendfd-rust.a
 
-# Cargo decides what is out of date: make does not know all that it reads.
 .PHONY: cargo
-$(staticlib): cargo ;
+$(rust_archive): cargo ;
 cargo:
-	$(call say,CARGO,$(staticlib))
-	$(quiet)if [ -f $(staticlib) ] && ! command -v $(firstword $(CARGO)) >/dev/null; then \
+	$(call say,CARGO,$(rust_archive))
+	$(quiet)if [ -f $(rust_archive) ] && ! command -v $(firstword $(CARGO)) >/dev/null; then \
 		echo 'no $(firstword $(CARGO)) here (sudo make install?): taking what is built'; exit; \
-	fi; $(CARGO) rustc $(CARGOFLAGS) $(if $(filter 0,$(V)),--quiet) --release --lib \
+	fi; \
+	$(CARGO) rustc $(CARGOFLAGS) $(if $(filter 0,$(V)),--quiet) --release --lib \
 		--crate-type staticlib --target-dir $(TARGETDIR) -- \
-		-C force-unwind-tables=yes --remap-path-prefix=$(CURDIR)=libsendfd-$(version)
+		-C force-unwind-tables=yes --remap-path-prefix=$(CURDIR)=libsendfd-$(version) && \
+	{ cmp -s $(TARGETDIR)/release/libsendfd.a $(rust_archive) || \
+		cp $(TARGETDIR)/release/libsendfd.a $(rust_archive); }
 
 # One object with what the exported functions need, and no other global name.
-$(O)/sendfd.o: $(staticlib) $(map)
+$(O)/sendfd.o: $(rust_archive) $(map)
 	$(call say,LD,$@)
-	$(quiet)$(LD) -r --gc-sections $(exports:%=-u %) -o $@.all $(staticlib)
+	$(quiet)$(LD) -r --gc-sections $(exports:%=-u %) -o $@.all $(rust_archive)
 	$(quiet)$(OBJCOPY) $(exports:%=--keep-global-symbol=%) $@.all $@
 	$(quiet)rm -f $@.all
 

@@ -32,12 +32,6 @@ static int look_for(int fd, const char *inode)
     return inode_of(fd) == strtoul(inode, NULL, 10) ? PRESENT : ANOTHER_FILE;
 }
 
-static int execute(void *arguments)
-{
-    execv("/proc/self/exe", arguments);
-    return 127;
-}
-
 /* What a program that is executed now finds at the number of a descriptor. */
 static int inherited(int fd)
 {
@@ -45,7 +39,7 @@ static int inherited(int fd)
     snprintf(number, sizeof number, "%d", fd);
     snprintf(inode, sizeof inode, "%lu", inode_of(fd));
     const char *arguments[] = {"close_on_exec", number, inode, NULL};
-    return wait_for_child(run_in_child(execute, arguments));
+    return wait_for_child(run_in_child(execute_itself, arguments));
 }
 
 static void one_descriptor(const struct socket_type *type)

@@ -98,6 +98,10 @@ int classic_recvfd(int unix_domain_socket_fd);
  * killed when its parent dies or after TAP_TIMEOUT. */
 pid_t run_in_child(int (*body)(void *), void *argument);
 
+/* A body that executes the test program itself, anew, with arguments, a NULL at
+ * their end: what is to share nothing with the test by fork(2). */
+int execute_itself(void *arguments);
+
 /* Waits for a child: its exit status, or 128 and the signal that killed it. */
 int wait_for_child(pid_t child);
 

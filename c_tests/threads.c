@@ -13,6 +13,7 @@
 #define THREADS 4
 #define MESSAGES 300 /* of each sender */
 #define MOST 3       /* descriptors in a message */
+#define ROUNDS 2000  /* of a thread with its own pair */
 #define TOTAL (THREADS * MESSAGES * MOST)
 
 /* Descriptors are numbered; how often each has been sent and has arrived. */
@@ -184,6 +185,47 @@ static void at_once(const struct socket_type *type, const struct way *way)
         close(pair[0]);
 }
 
+/* Passes the same two files, of which no other thread has any, again and again. */
+static void *pass_own(void *argument)
+{
+    const struct worker *worker = argument;
+    int pair[2], files[2], received[2];
+    socket_pair(worker->number, pair);
+    open_files(files, 2);
+    for (int i = 0; i < ROUNDS; i++) {
+        received[0] = received[1] = -1;
+        if (i % 2)
+            wrong_sends += sendfds(pair[0], files, 2) != 2;
+        else
+            wrong_sends += sendfd(pair[0], files[0]) + sendfd(pair[0], files[1]) != 2;
+        if (i % 2)
+            wrong_receives += recvfds(pair[1], received, 2) != 2;
+        else
+            for (int k = 0; k < 2; k++)
+                received[k] = recvfd(pair[1]);
+        wrong_receives += !same_files(files, received, 2);
+        close_fds(received, 2);
+    }
+    close_fds(files, 2);
+    close_pair(pair);
+    return NULL;
+}
+
+/* Threads with nothing in common but the library: it has no state to share. */
+static void own_pairs(const struct socket_type *type)
+{
+    struct worker workers[THREADS];
+    wrong_sends = wrong_receives = 0;
+    for (int i = 0; i < THREADS; i++) {
+        workers[i].number = type->type;
+        need(pthread_create(&workers[i].thread, NULL, pass_own, &workers[i]) == 0);
+    }
+    join(workers);
+    is(wrong_sends, 0, "%s: each thread with a pair of its own: each send is right",
+       type->name);
+    is(wrong_receives, 0, "%s: and each receives its own files", type->name);
+}
+
 static atomic_bool over;
 static atomic_int failures_seen, wrong_errnos;
 
@@ -233,6 +275,7 @@ int main(void)
     for (int i = 0; i < SOCKET_TYPES; i++) {
         for (size_t k = 0; k < WAYS; k++)
             at_once(&socket_types[i], &ways[k]);
+        own_pairs(&socket_types[i]);
         own_errno(&socket_types[i]);
     }
     is(count_fds(), before, "no descriptor is left open");

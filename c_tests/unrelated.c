@@ -82,7 +82,7 @@ static void send_files(int socket)
 
 static void expect_file(int fd, int number)
 {
-    char content[16] = "", expected[16];
+    char content[32] = "", expected[32];
     snprintf(expected, sizeof expected, "file %d", number);
     expect(fd >= 0, "a descriptor is received");
     expect(lseek(fd, 0, SEEK_CUR) == 6, "its offset is where the sender left it");
@@ -139,19 +139,13 @@ static int client(int type, bool receives)
     return unexpected;
 }
 
-static int execute(void *arguments)
-{
-    execv("/proc/self/exe", arguments);
-    return 127;
-}
-
 static pid_t start(const char *role, const struct socket_type *type, bool receives)
 {
     char number[16];
     snprintf(number, sizeof number, "%d", type->type);
     const char *arguments[] = {"unrelated", role, number, receives ? "receives" : "sends",
                                directory,   NULL};
-    return run_in_child(execute, arguments);
+    return run_in_child(execute_itself, arguments);
 }
 
 static void pass_files(const struct socket_type *type, bool server_receives)

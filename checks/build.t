@@ -10,6 +10,7 @@ source_tree=$scratch/source
 mkdir "$source_tree"
 cp -R Cargo.toml Cargo.lock build.rs cbindgen.toml Makefile src include pkgconfig "$source_tree"
 chmod -R a-w "$source_tree"
+trap 'chmod -R u+w "$source_tree"; rm -rf "$scratch"' EXIT
 before=$(find "$source_tree" | sort)
 
 ok 'a read-only tree builds with O=, jobs in parallel' \

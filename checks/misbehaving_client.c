@@ -32,7 +32,7 @@ static void misbehave(int connection, const char *how)
             err(1, "sendfd");
     } else if (strcmp(how, "takes no answer") == 0) {
         if (shutdown(connection, SHUT_RD) < 0 ||
-            sendfd(connection, open("/etc/hosts", O_RDONLY)) < 0)
+            sendfd(connection, open("/proc/self/exe", O_RDONLY)) < 0)
             err(1, "sendfd");
         _exit(0);
     } else if (strcmp(how, "hangs") != 0) {

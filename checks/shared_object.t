@@ -32,6 +32,9 @@ for import in $imports; do
 done
 is "$(nm "$library" | grep -ciE 'panic|unwrap_failed|bounds|personality')" 0 \
 	'nothing of the panic machinery is left'
+is "$(readelf -SW "$O/sendfd.o" | sed 's/^ *\[ *[0-9]*\] *//' |
+	awk '$1 ~ /^\.(data|bss|tdata|tbss)/ && $1 !~ /rel\.ro/ && $5 !~ /^0+$/ { print $1, $5 }')" '' \
+	'no state: nothing writable in the object'
 ok 'it can be unwound through: each function has a frame description' \
 	sh -c "readelf --debug-dump=frames '$library' 2>/dev/null | grep -c ' FDE ' | xargs test 5 -le"
 
