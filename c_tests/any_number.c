@@ -81,6 +81,8 @@ static void in_one_process(const struct socket_type *type, int nfds)
     close_pair(pair);
 }
 
+/* A sender in another process, and a pair with a short queue: each waits for the
+ * other, and few are in flight at a time, which counts for all tests of this user. */
 struct sender {
     int pair[2], nfds;
 };
@@ -92,15 +94,19 @@ static int send_all(void *argument)
     return sendfds_all(sender->pair[0], to_send, sender->nfds) == sender->nfds ? 0 : 1;
 }
 
-/* With a short queue, so that each waits for the other. */
+static pid_t start_sender(const struct socket_type *type, struct sender *sender)
+{
+    socket_pair(type->type, sender->pair);
+    need(set_option(sender->pair[0], SO_SNDBUF, 4096));
+    return run_in_child(send_all, sender);
+}
+
 static void between_two_processes(const struct socket_type *type, int nfds)
 {
     struct sender sender = {.nfds = nfds};
-    socket_pair(type->type, sender.pair);
-    need(set_option(sender.pair[0], SO_SNDBUF, 4096));
-    int before = count_fds() - 1;
-    pid_t child = run_in_child(send_all, &sender);
+    pid_t child = start_sender(type, &sender);
     close(sender.pair[0]);
+    int before = count_fds();
     received[nfds] = -7;
     tap_note("%s: %d from another process", type->name, nfds);
     is_received(type->name, nfds, recvfds_all(sender.pair[1], received, nfds), before);
@@ -120,8 +126,7 @@ static void on_the_wire(const struct socket_type *type, int nfds)
     struct raw_message message;
     int came = 0, messages = 0, wrong_sizes = 0, wrong_bytes = 0;
     bool right = true;
-    socket_pair(type->type, sender.pair);
-    pid_t child = run_in_child(send_all, &sender);
+    pid_t child = start_sender(type, &sender);
     while (came < nfds &&
            raw_receive(sender.pair[1], sizeof message.data, 0, &message) > 0) {
         int rest = nfds - came;
@@ -169,9 +174,8 @@ static void in_two_parts(const struct socket_type *type)
 {
     struct sender sender = {.nfds = MOST};
     int part = 40 * SENDFD_MAX_FDS;
-    socket_pair(type->type, sender.pair);
+    pid_t child = start_sender(type, &sender);
     int before = count_fds();
-    pid_t child = run_in_child(send_all, &sender);
     received[part] = -7;
     is_received(type->name, part, recvfds_all(sender.pair[1], received, part), before);
     is(recvfds_all(sender.pair[1], received, MOST - part), MOST - part,
