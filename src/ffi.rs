@@ -453,9 +453,13 @@ pub unsafe extern "C" fn sendfds_msg(
 /// descriptor that came has been closed. 0 is a message without data: one with
 /// descriptors, or an empty datagram (SOCK_DGRAM).
 ///
-/// On SOCK_STREAM, bytes that were sent without descriptors may come together
-/// with those of a later message that has some, before its bytes; two messages
-/// with descriptors never come together.
+/// On SOCK_STREAM, bytes that were sent without descriptors, or are the rest of a
+/// message of which a part was received, may come together with those of the next
+/// message that has some, before its bytes; the descriptors of two messages never
+/// come together. A peek that such bytes fill brings the descriptors behind them.
+///
+/// On SOCK_SEQPACKET a message without bytes and descriptors looks like the end of
+/// file.
 ///
 /// Errors: those of recvfds() but ENOMSG, and
 /// EMSGSIZE      more than *nfds descriptors came, or (SOCK_SEQPACKET, SOCK_DGRAM)
