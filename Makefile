@@ -181,6 +181,7 @@ $(O)/examples/%: examples/c/%.c include/sendfd.h $(O)/libsendfd.so $(O)/$(soname
 
 demo: all $(examples)
 	$(quiet)examples/c/demo.sh $(O)/examples
+	$(quiet)examples/c/handover_demo.sh $(O)/examples
 
 check: all $(test_programs) $(examples)
 	$(quiet)checks/run check $(test_programs) $(checks)
