@@ -16,7 +16,7 @@ my $build    = $ENV{O} // 'build';
 my $document = 'docs/INTEROP.md';
 my $peers    = 'interop/peers';
 my $at_once  = 4;   # cells
-my $patience = 120; # seconds for all cells: then something hangs, time after time
+my $patience = 150; # seconds for all cells: then something hangs, time after time
 $Processes::limit = 15;
 
 # --- the peers -------------------------------------------------------------------

@@ -219,7 +219,7 @@ sub test_ssh {
         environment => {SHELL => '/bin/sh'},
         command => ssh_command($directory, $port, "'$proxy' %h %p",
             'echo "$SSH_CONNECTION" && cat && exit 7')));
-    $ssh->{status} == 255 ? stop($server) : wait_for($server);
+    $ssh->{status} == 7 ? wait_for($server) : stop($server);
     if ($server->{errors} =~ /^User .* not allowed because account is locked/m) {
         skip('ssh: the account is locked');
         return;
