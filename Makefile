@@ -16,6 +16,7 @@ includedir   = $(prefix)/include
 datarootdir  = $(prefix)/share
 mandir       = $(datarootdir)/man
 pkgconfigdir = $(libdir)/pkgconfig
+cmakedir     = $(libdir)/cmake/sendfd
 DESTDIR      =
 
 CFLAGS     ?= -O2 -g
@@ -48,11 +49,14 @@ say    = $(if $(filter 0,$(V)),@printf '  %-8s %s\n' '$(1)' '$(2)')
 	clean help
 
 all: $(O)/libsendfd.so.$(version) $(O)/$(soname) $(O)/libsendfd.so $(O)/libsendfd.a $(O)/sendfd.pc
+all: $(O)/sendfd-config.cmake $(O)/sendfd-config-version.cmake
 
 help:
 	@printf '%s\n' \
 	'make                builds the library below build/ (or O=DIR)' \
 	'make check          tests it; REQUIRE_ALL=1 makes a skip a failure' \
+	'make check-interop  tests it with other libraries and programs' \
+	'make interop-table  measures docs/INTEROP.md anew' \
 	'make demo           passes a real file between processes' \
 	'make install        to prefix= libdir= includedir= mandir= DESTDIR=' \
 	'make uninstall      removes what install put there' \
@@ -117,6 +121,16 @@ pc = sed -e 's|@prefix@|$(prefix)|' \
 $(O)/sendfd.pc: pc ;
 pc: | $(O)
 	$(quiet)$(pc) >$(O)/sendfd.pc
+
+# CMake's are found from one another, and move so.
+cmake = sed -e 's|@cmakedir@|$(cmakedir)|' -e 's|@libdir@|$(libdir)|' \
+	-e 's|@includedir@|$(includedir)|' -e 's|@version@|$(version)|' -e 's|@soname@|$(soname)|'
+
+.PHONY: cmake-package
+$(O)/sendfd-config.cmake $(O)/sendfd-config-version.cmake: cmake-package ;
+cmake-package: | $(O)
+	$(quiet)$(cmake) cmake/sendfd-config.cmake.in >$(O)/sendfd-config.cmake
+	$(quiet)$(cmake) cmake/sendfd-config-version.cmake.in >$(O)/sendfd-config-version.cmake
 
 $(O):
 	$(quiet)mkdir -p $@
@@ -183,8 +197,46 @@ demo: all $(examples)
 	$(quiet)examples/c/demo.sh $(O)/examples
 	$(quiet)examples/c/handover_demo.sh $(O)/examples
 
-check: all $(test_programs) $(examples)
-	$(quiet)checks/run check $(test_programs) $(checks)
+# --- interoperation --------------------------------------------------------
+
+# libsendfd with every other thing that passes descriptors, and with programs that
+# do: interop/matrix.t tells with which.
+interop_tests := interop/matrix.t interop/real_programs.t
+interop_built := $(addprefix $(O)/interop/,c classic talk)
+interop_cc     = mkdir -p $(@D) && $(CC) -std=c11 $(CPPFLAGS) $(test_warnings) -D_GNU_SOURCE \
+	-Iinclude -Ic_tests $(CFLAGS) $(LDFLAGS) -o $@ $(filter %.c,$^)
+interop_shared = -L$(O) -lsendfd -Wl,-rpath,'$(abspath $(O))'
+
+$(O)/interop/c: interop/peers/c.c interop/peers/command.c interop/peers/command.h \
+		include/sendfd.h $(O)/libsendfd.so $(O)/$(soname)
+	$(call say,CC,$@)
+	$(quiet)$(interop_cc) $(interop_shared)
+
+$(O)/interop/classic: interop/peers/classic.c interop/peers/command.c interop/peers/command.h \
+		c_tests/classic_snippet.c c_tests/peer.h
+	$(call say,CC,$@)
+	$(quiet)$(interop_cc)
+
+$(O)/interop/talk: interop/talk.c include/sendfd.h $(O)/libsendfd.so $(O)/$(soname)
+	$(call say,CC,$@)
+	$(quiet)$(interop_cc) $(interop_shared)
+
+# Cargo decides what is out of date here too.
+.PHONY: interop_rust check-interop interop-table
+interop_rust: | $(O)
+	$(call say,CARGO,$(O)/interop/rust)
+	$(quiet)interop/rust/build $(O)
+
+check-interop: all $(interop_built) $(examples) interop_rust
+	$(quiet)checks/run interop $(interop_tests)
+
+interop-table: all $(interop_built) interop_rust
+	$(quiet)interop/matrix.t --table
+
+# --- all tests -------------------------------------------------------------
+
+check: all $(test_programs) $(examples) $(if $(interop_tests),$(interop_built) interop_rust)
+	$(quiet)checks/run check $(test_programs) $(checks) $(interop_tests)
 
 # What the tests and checks are told of the build.
 export O CC CXX CARGO CARGOFLAGS PROVE STRIP MAKE
@@ -209,6 +261,8 @@ installed = \
 	644:$(O)/libsendfd.a:$(libdir)/libsendfd.a \
 	644:include/sendfd.h:$(includedir)/sendfd.h \
 	644:$(O)/sendfd.pc:$(pkgconfigdir)/sendfd.pc \
+	644:$(O)/sendfd-config.cmake:$(cmakedir)/sendfd-config.cmake \
+	644:$(O)/sendfd-config-version.cmake:$(cmakedir)/sendfd-config-version.cmake \
 	$(foreach page,$(man_pages),644:$(page):$(call man_place,$(notdir $(page)))) \
 	$(foreach link,$(man_links),link:$(notdir $(call field,1,$(link))):$(call \
 		man_place,$(call field,2,$(link))))
@@ -229,10 +283,11 @@ install: all
 
 uninstall:
 	rm -f $(foreach one,$(installed),'$(DESTDIR)$(call field,3,$(one))')
+	rmdir '$(DESTDIR)$(cmakedir)' 2>/dev/null || :
 
 installcheck:
 	$(quiet)DESTDIR='$(DESTDIR)' pkgconfigdir='$(pkgconfigdir)' libdir='$(libdir)' \
-		checks/run installcheck checks/installed
+		includedir='$(includedir)' cmakedir='$(cmakedir)' checks/run installcheck checks/installed
 
 # --- and the rest ----------------------------------------------------------
 
@@ -240,11 +295,14 @@ dist: | $(O)
 	$(call say,TAR,$(O)/libsendfd-$(version).tar.gz)
 	$(quiet)checks/dist "$(version)" "$(O)/libsendfd-$(version).tar.gz"
 
-c_sources   := $(wildcard c_tests/*.[ch] c_tests/*.cc examples/c/*.c checks/*.c)
-sh_sources  := $(wildcard checks/*.t checks/*.sh examples/c/*.sh .ci/run) checks/run checks/run-one
+c_sources   := $(wildcard c_tests/*.[ch] c_tests/*.cc examples/c/*.c checks/*.c \
+	interop/*.c interop/peers/*.[ch])
+sh_sources  := $(wildcard checks/*.t checks/*.sh examples/c/*.sh .ci/run) checks/run checks/run-one \
+	interop/rust/build
 
 lint:
 	$(CARGO) fmt --check
+	$(CARGO) fmt --check --manifest-path interop/rust/Cargo.toml
 	SENDFD_HEADER=$(abspath $(O))/lint-sendfd.h $(CARGO) clippy $(CARGOFLAGS) --quiet --all-targets \
 		--all-features --target-dir $(O)/header-target -- -D warnings
 	@checks/lint "$(CLANG_FORMAT) --dry-run --Werror" $(c_sources)
@@ -252,6 +310,7 @@ lint:
 
 format:
 	$(CARGO) fmt
+	$(CARGO) fmt --manifest-path interop/rust/Cargo.toml
 	$(CLANG_FORMAT) -i $(c_sources)
 
 clean:

@@ -13,7 +13,7 @@ unpacked=$scratch/libsendfd-$VERSION
 ok 'it holds no built file' test ! -e "$unpacked/build" -a ! -e "$unpacked/target"
 # A test in C, the Rust tests and a check: each of them all would be the same again.
 ok 'it builds and passes tests offline' $MAKE -C "$unpacked" check CARGO="$CARGO" \
-	CARGOFLAGS='--locked --offline' c_test_names=round_trip cxx_test_names= \
+	CARGOFLAGS='--locked --offline' c_test_names=round_trip cxx_test_names= interop_tests= \
 	checks='checks/unit_tests.t checks/exports.t'
 ok 'make dist works there, without git' \
 	env GIT_CEILING_DIRECTORIES="$scratch" $MAKE -s -C "$unpacked" dist

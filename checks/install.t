@@ -12,6 +12,8 @@ installed_in() {
 	(cd "$1" && find . ! -type d | sort)
 }
 expected_names="include/sendfd.h
+lib/cmake/sendfd/sendfd-config.cmake
+lib/cmake/sendfd/sendfd-config-version.cmake
 lib/libsendfd.a
 lib/libsendfd.so
 lib/libsendfd.so.1
@@ -36,10 +38,12 @@ prefix=$scratch/prefix
 libdir=$prefix/lib/some-arch
 ok 'make install with prefix and libdir' make_it install prefix="$prefix" libdir="$libdir"
 is "$(installed_in "$prefix/lib")" "$(printf './some-arch/%s\n' libsendfd.a libsendfd.so \
-	libsendfd.so.1 "libsendfd.so.$VERSION" pkgconfig/sendfd.pc | sort)" 'libdir is heeded'
+	libsendfd.so.1 "libsendfd.so.$VERSION" pkgconfig/sendfd.pc cmake/sendfd/sendfd-config.cmake \
+	cmake/sendfd/sendfd-config-version.cmake | sort)" 'libdir is heeded'
 ok 'make installcheck with libdir' make_it installcheck prefix="$prefix" libdir="$libdir"
 ok 'make uninstall again' make_it uninstall prefix="$prefix" libdir="$libdir"
 is "$(installed_in "$prefix")" '' 'leaves nothing'
+ok 'nor a directory of its own' test ! -e "$libdir/cmake/sendfd"
 
 ok 'PREFIX is understood' make_it install PREFIX="$prefix"
 ok 'and goes where prefix does' test -s "$prefix/include/sendfd.h"
@@ -58,4 +62,23 @@ else
 	skip 'pkg-config: not installed'
 fi
 ok 'no place is left unfilled in sendfd.pc' sh -c "! grep @ '$O/sendfd.pc'"
+
+# CMake: with includedir elsewhere, and after a move.
+moved=$scratch/moved
+rm -rf "$moved"
+ok 'make install with includedir' \
+	make_it install prefix="$prefix" includedir="$prefix/include/sendfd"
+ok 'make installcheck with includedir' \
+	make_it installcheck prefix="$prefix" includedir="$prefix/include/sendfd"
+mv "$prefix" "$moved"
+if have cmake; then
+	is "$(cmake -S checks/cmake -B "$scratch/cmake" -DLANGUAGES=C \
+		-DINSTALLED="$moved/lib/cmake/sendfd" 2>&1 | sed -n 's/^-- found //p' | xargs)" \
+		"$moved/lib/libsendfd.so.$VERSION $moved/include/sendfd $moved/lib/libsendfd.a $moved/include/sendfd" \
+		'the package for CMake moves with the rest'
+else
+	skip 'moving the package for CMake: no cmake (Debian: cmake)'
+fi
+ok 'no place is left unfilled in the files for CMake' \
+	sh -c "! grep @ '$O/sendfd-config.cmake' '$O/sendfd-config-version.cmake'"
 tap_done
