@@ -89,7 +89,7 @@ static struct shared {
     atomic_int round, stopping, wrong;
     atomic_ulong told[256]; /* how often which errno was reported */
     atomic_ulong inodes_seen;
-    uint32_t inodes[MOST_INODES]; /* of all sockets that were made */
+    uint32_t inodes[MOST_INODES]; /* of the sockets that were made last */
 } * shared;
 
 static struct channel *channel_of(int from, int to, int type)
@@ -178,8 +178,8 @@ static bool make_sockets(int type, int pair[2])
     for (int i = 0; i < 2; i++) {
         struct stat status;
         unsigned long place = shared->inodes_seen++;
-        if (place < MOST_INODES && fstat(pair[i], &status) == 0)
-            shared->inodes[place] = (uint32_t)status.st_ino;
+        if (fstat(pair[i], &status) == 0)
+            shared->inodes[place % MOST_INODES] = (uint32_t)status.st_ino;
     }
     return true;
 }
@@ -762,13 +762,15 @@ static void work(int worker, const int *ends)
         timer_delete(timers[i]);
 }
 
+/* Of the memory that is resident, what is neither a file's nor shared: the heap and
+ * the stacks. */
 static long resident_kb(void)
 {
     FILE *file = fopen("/proc/self/status", "re");
     char line[128];
     long kb = 0;
     while (file && fgets(line, sizeof line, file))
-        if (sscanf(line, "VmRSS: %ld", &kb) == 1)
+        if (sscanf(line, "RssAnon: %ld", &kb) == 1)
             break;
     if (file)
         fclose(file);
@@ -1198,7 +1200,7 @@ static void tell(double seconds)
              total.unseen);
     for (int error = 1; error < 256; error++)
         if (shared->told[error] > 0)
-            tap_note("%s: %lu times", strerror(error), shared->told[error]);
+            tap_note("reported: %s, %lu times", strerror(error), shared->told[error]);
 }
 
 static void choose_seed(const char *given)
@@ -1242,7 +1244,7 @@ int main(int argc, char **argv)
     nothing_is_left(before, limit);
     long first = shared->workers[0].first_rss, last = shared->workers[0].last_rss;
     ok(last > 0 && last - first <= RSS_GROWTH_KB,
-       "the worker that lived on has %ld KiB resident, %ld KiB after its first round",
+       "the worker that lived on has %ld KiB of its own, %ld KiB after its first round",
        last, first);
     return tap_done();
 }
