@@ -44,5 +44,5 @@ x86_64*) ok "at most 14 KiB stripped ($size bytes)" test "$size" -le 14336 ;;
 *) printf '# the limit of 14 KiB is for x86-64\n' ;;
 esac
 size=$(wc -c <"$O/libsendfd.a")
-ok "the archive is at most 128 KiB with debug information ($size bytes)" test "$size" -le 131072
+ok "the archive is at most 64 KiB with debug information ($size bytes)" test "$size" -le 65536
 tap_done

@@ -219,7 +219,7 @@ static bool asks_whether_to_wait(const struct step *step, const struct fault *fa
 
 static bool is_waited_out(const struct step *step, const struct fault *fault)
 {
-    return asks_whether_to_wait(step, fault) && !step->nonblocking;
+    return asks_whether_to_wait(step, fault) && !sends_without_waiting(step);
 }
 
 /* How many sendmsg succeed before a place: those that are simulated to fail do not. */
@@ -231,14 +231,14 @@ static int messages_sent(const struct step *step, const struct record *record, i
     return step->simulated == TOO_MANY_FOREVER ? 0 : sent;
 }
 
-/* What the call is to return, and to set errno to. */
+/* What the call is to return, and to set errno to: 0 where that does not matter. */
 static void expect(const struct step *step, const struct record *record,
                    const struct fault *fault, ssize_t *returns, int *error, int *taken)
 {
     int place = place_of(record, fault->call, fault->occurrence);
     *taken = count(record, RECVMSG, record->nmade);
     *returns = record->result.returned;
-    *error = record->result.error;
+    *error = step->error;
     if (fault->call == CLOSE || is_waited_out(step, fault))
         return;
 
@@ -294,13 +294,9 @@ static bool withstands(const struct step *step, int type, const struct record *r
     struct result result = play(step, type);
     shim.fault = NULL;
     int queued = expected_queue(step, taken, returns);
-    bool errno_matters = returns == -1 || step->error != 0 || error == fault->error;
-    bool right = result.returned == returns &&
-                 (!errno_matters || result.error == error || fault->call == CLOSE) &&
+    bool right = result.returned == returns && (error == 0 || result.error == error) &&
                  result.right && result.queued == queued && result.leaked == 0 &&
                  result.usable && only_cleans_up(step, record, fault);
-    if (fault->call == CLOSE && (returns == -1 || step->error != 0))
-        right = right && result.error == error;
     if (!right && explains)
         explain(step, fault, &result, returns, error, queued);
     return right;

@@ -346,6 +346,11 @@ static bool wants_pidfds(const struct step *step)
     return strstr(step->name, "pidfd") != NULL;
 }
 
+bool sends_without_waiting(const struct step *step)
+{
+    return step->prepare == make_nonblocking || step->prepare == fill;
+}
+
 void open_scenario(void)
 {
     int pair[2], internet = open_internet_socket();

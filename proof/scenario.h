@@ -72,6 +72,9 @@ void close_scenario(void);
 /* Whether a step is made on a type of socket, and this machine can do it. */
 bool is_made(const struct step *step, int type);
 
+/* Whether the sending socket of a step is non-blocking. */
+bool sends_without_waiting(const struct step *step);
+
 /* A call in three parts: set_stage, make_call, examine; play does all. */
 void set_stage(const struct step *step, int type);
 ssize_t make_call(const struct step *step);

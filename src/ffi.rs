@@ -83,10 +83,12 @@ fn int(value: isize) -> c_int {
     value.try_into().unwrap_or(c_int::MAX)
 }
 
-/// A count of C, from `least` on.
+/// A count of C, from `least` to what an array can have.
 fn count(value: c_int, least: usize) -> Result<usize, Errno> {
     match usize::try_from(value) {
-        Ok(value) if value >= least => Ok(value),
+        Ok(value) if value >= least && value <= isize::MAX as usize / size_of::<c_int>() => {
+            Ok(value)
+        }
         _ => Err(Errno::EINVAL),
     }
 }
@@ -109,12 +111,6 @@ fn byte_count(len: usize, least: usize) -> Result<usize, Errno> {
     }
 }
 
-/// Whether no array of C is so: NULL, or on a 32-bit machine with more elements than
-/// memory has room for.
-fn is_no_array<T>(array: *const T, len: usize) -> bool {
-    array.is_null() || len > isize::MAX as usize / size_of::<T>()
-}
-
 /// The array of a C caller, to be read.
 ///
 /// # Safety
@@ -123,10 +119,10 @@ unsafe fn to_read<'a, T>(array: *const T, len: usize) -> Result<&'a [T], Errno> 
     if len == 0 {
         return Ok(&[]);
     }
-    if is_no_array(array, len) {
+    if array.is_null() {
         return Err(Errno::EFAULT);
     }
-    // SAFETY: it can be an array, so the caller vouches for `len` elements.
+    // SAFETY: it is not NULL, so the caller vouches for `len` elements.
     Ok(unsafe { core::slice::from_raw_parts(array, len) })
 }
 
@@ -138,10 +134,10 @@ unsafe fn to_write<'a, T>(array: *mut T, len: usize) -> Result<&'a mut [MaybeUni
     if len == 0 {
         return Ok(&mut []);
     }
-    if is_no_array(array, len) {
+    if array.is_null() {
         return Err(Errno::EFAULT);
     }
-    // SAFETY: it can be an array, so the caller vouches for `len` elements.
+    // SAFETY: it is not NULL, so the caller vouches for `len` elements.
     Ok(unsafe { core::slice::from_raw_parts_mut(array.cast(), len) })
 }
 
