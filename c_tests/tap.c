@@ -11,8 +11,10 @@ static int tests, failures;
 
 __attribute__((constructor)) static void start(void)
 {
+    /* A run that is slowed down, as by valgrind, may be given more seconds. */
+    const char *timeout = getenv("TAP_TIMEOUT");
     setvbuf(stdout, NULL, _IOLBF, 0);
-    alarm(TAP_TIMEOUT);
+    alarm(timeout ? (unsigned)atoi(timeout) : TAP_TIMEOUT);
 }
 
 static bool report(bool passed, const char *file, int line, const char *name,

@@ -1,0 +1,426 @@
+/* A storm of signals, each handler of which calls all functions: in several threads
+ * at once, at random moments, one handler within the other, while the threads pass
+ * numbered descriptors to each other, blocking and not, and allocate. Would catch
+ * state or a lock that calls share, an errno of a call that another one sees, an
+ * EINTR after which something was sent or taken all the same, or that is not told,
+ * and a descriptor that is lost, passed twice, or left open in between.
+ *
+ * c_tests/signal_handler.c has one thread, one signal and no call that blocks. */
+#include "peer.h"
+#include "sendfd.h"
+#include "tap.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#ifndef sigev_notify_thread_id
+#    define sigev_notify_thread_id _sigev_un._tid
+#endif
+
+#define DEPTH 4      /* handlers within each other that make calls */
+#define SIGNALS 2    /* and timers, in each thread */
+#define FILES 16     /* told apart by their number */
+#define MESSAGES 200 /* in a round */
+#define MANY 300     /* descriptors to sendfds_all: two messages */
+#define ROUNDS 60    /* at most */
+
+static const int signals[SIGNALS] = {SIGUSR1, SIGUSR2};
+static int files[FILES], fds[FILES + MANY]; /* the files, over and over */
+
+/* What must have come to pass for it to be a storm. */
+static atomic_long runs, nested, in_allocator, in_call, interrupted, would_block;
+static atomic_int wrong_in_handler, wrong;
+
+enum doing { OTHERWISE, ALLOCATING, CALLING };
+
+static _Thread_local struct {
+    int pairs[DEPTH][2]; /* the handler's own, for each depth */
+    volatile sig_atomic_t depth, doing;
+    timer_t timers[SIGNALS];
+    unsigned long random;
+} self;
+
+/* --- the handler ------------------------------------------------------------- */
+
+/* xorshift: rand() may not be called from a signal handler. */
+static unsigned long random_below(unsigned long limit)
+{
+    self.random ^= self.random << 13;
+    self.random ^= self.random >> 7;
+    self.random ^= self.random << 17;
+    return self.random % limit;
+}
+
+static void ask_for_signal(int which)
+{
+    struct itimerspec soon = {.it_value.tv_nsec = 20000 + (long)random_below(1000000)};
+    if (timer_settime(self.timers[which], 0, &soon, NULL) != 0)
+        atomic_fetch_add(&wrong_in_handler, 1);
+}
+
+static bool are(const int *received, const int *sent, int nfds)
+{
+    bool right = same_files(received, sent, nfds);
+    close_fds(received, nfds);
+    return right;
+}
+
+static bool passes_each_way(const int pair[2], const int *sent)
+{
+    int received[3], nfds = 3;
+    char data[4];
+    if (sendfd(pair[0], sent[0]) != 1 || (received[0] = recvfd(pair[1])) < 0 ||
+        !are(received, sent, 1))
+        return false;
+    if (sendfds(pair[0], sent, 3) != 3 || recvfds(pair[1], received, 3) != 3 ||
+        !are(received, sent, 3))
+        return false;
+    if (sendfds_all(pair[0], sent, 3) != 3 || recvfds_all(pair[1], received, 3) != 3 ||
+        !are(received, sent, 3))
+        return false;
+    return sendfds_msg(pair[0], sent, 3, "abc", 4, 0) == 4 &&
+           recvfds_msg(pair[1], received, &nfds, data, 4, 0) == 4 && nfds == 3 &&
+           strcmp(data, "abc") == 0 && are(received, sent, 3);
+}
+
+static bool failed_with(ssize_t returned, int error)
+{
+    return returned == -1 && errno == error;
+}
+
+static bool fails_each_way(const int pair[2], const int *sent)
+{
+    int received[2], nfds = 2;
+    char byte;
+    if (!failed_with(sendfd(-1, sent[0]), EBADF) ||
+        !failed_with(sendfds(pair[0], sent, 254), EINVAL) ||
+        !failed_with(sendfds_all(pair[0], NULL, 1), EFAULT) ||
+        !failed_with(sendfds_msg(sent[0], sent, 1, "", 1, 0), ENOTSOCK))
+        return false;
+    if (!failed_with(recvfds_msg(pair[1], received, &nfds, &byte, 1, MSG_DONTWAIT),
+                     EAGAIN))
+        return false;
+    /* What came is closed before each of these fails. */
+    return sendfds(pair[0], sent, 3) == 3 && failed_with(recvfd(pair[1]), EMSGSIZE) &&
+           sendfds(pair[0], sent, 3) == 3 &&
+           failed_with(recvfds(pair[1], received, 2), EMSGSIZE) &&
+           sendfds(pair[0], sent, 3) == 3 &&
+           failed_with(recvfds_all(pair[1], received, 2), EMSGSIZE) &&
+           sendfds_msg(pair[0], NULL, 0, "a", 1, 0) == 1 &&
+           failed_with(recvfd(pair[1]), ENOMSG);
+}
+
+static void handler(int signal)
+{
+    int error = errno, which = signal == signals[0] ? 0 : 1, depth = self.depth;
+    int doing = self.doing;
+    bool at_once = depth < DEPTH && random_below(2) == 0;
+    self.depth = depth + 1;
+    self.doing = OTHERWISE;
+    if (at_once)
+        ask_for_signal(which);
+    if (depth < DEPTH) {
+        const int *sent = fds + random_below(FILES);
+        if (!passes_each_way(self.pairs[depth], sent) ||
+            !fails_each_way(self.pairs[depth], sent) ||
+            strcmp(sendfd_version(), SENDFD_VERSION) != 0)
+            atomic_fetch_add(&wrong_in_handler, 1);
+        atomic_fetch_add(&runs, 1);
+        atomic_fetch_add(&nested, depth > 0);
+        atomic_fetch_add(&in_allocator, doing == ALLOCATING);
+        atomic_fetch_add(&in_call, doing == CALLING);
+    }
+    if (!at_once)
+        ask_for_signal(which);
+    self.doing = doing;
+    self.depth = depth;
+    errno = error;
+}
+
+/* --- the threads -------------------------------------------------------------- */
+
+static void mask_signals(int how)
+{
+    sigset_t set;
+    sigemptyset(&set);
+    for (int i = 0; i < SIGNALS; i++)
+        sigaddset(&set, signals[i]);
+    need(pthread_sigmask(how, &set, NULL) == 0);
+}
+
+/* Threads are started with the signals blocked. */
+static void start_storm(int type)
+{
+    struct sigevent event = {.sigev_notify = SIGEV_THREAD_ID};
+    event.sigev_notify_thread_id = gettid();
+    self.random = 88172645463325252UL ^ (unsigned long)gettid();
+    for (int i = 0; i < DEPTH; i++) {
+        socket_pair(type, self.pairs[i]);
+        if (i % 2 == 1) {
+            set_nonblocking(self.pairs[i][0]);
+            set_nonblocking(self.pairs[i][1]);
+        }
+    }
+    for (int i = 0; i < SIGNALS; i++) {
+        event.sigev_signo = signals[i];
+        need(timer_create(CLOCK_MONOTONIC, &event, &self.timers[i]) == 0);
+        ask_for_signal(i);
+    }
+    mask_signals(SIG_UNBLOCK);
+}
+
+static void stop_storm(void)
+{
+    mask_signals(SIG_BLOCK);
+    for (int i = 0; i < SIGNALS; i++)
+        need(timer_delete(self.timers[i]) == 0);
+    for (int i = 0; i < DEPTH; i++) {
+        if (!is_empty(self.pairs[i][1]))
+            atomic_fetch_add(&wrong_in_handler, 1);
+        close_pair(self.pairs[i]);
+    }
+}
+
+/* What a thread is to do. */
+struct work {
+    int type, pair[2];
+    atomic_bool *ended;
+};
+
+/* Whether a call that has returned -1 or a short count is to be made again. */
+static bool is_to_repeat(int error)
+{
+    atomic_fetch_add(&interrupted, error == EINTR);
+    atomic_fetch_add(&would_block, error == EAGAIN);
+    if (error == EAGAIN)
+        sched_yield();
+    return error == EINTR || error == EAGAIN;
+}
+
+/* The first of the files that message n carries, how many, and by which function. */
+struct message {
+    const int *sent;
+    int nfds, function;
+};
+
+static struct message message_of(int n)
+{
+    static const int counts[] = {1, 5, MANY, 2};
+    return (struct message){fds + n % FILES, counts[n % 4], n % 4};
+}
+
+static ssize_t send_part(int socket, const struct message *message, int done, int n)
+{
+    const int *rest = message->sent + done;
+    switch (message->function) {
+    case 0:
+        return sendfd(socket, rest[0]);
+    case 1:
+        return sendfds(socket, rest, message->nfds);
+    case 2:
+        return sendfds_all(socket, rest, message->nfds - done);
+    default: /* the number in the bytes, too; the descriptors are what counts here */
+        return sendfds_msg(socket, rest, message->nfds, &n, sizeof n, 0) == sizeof n
+                   ? message->nfds
+                   : -1;
+    }
+}
+
+static ssize_t receive_part(int socket, const struct message *message, int *received,
+                            int done, int n)
+{
+    int *rest = received + done, number = -1, nfds = message->nfds;
+    switch (message->function) {
+    case 0:
+        rest[0] = recvfd(socket);
+        return rest[0] >= 0 ? 1 : rest[0];
+    case 1:
+        return recvfds(socket, rest, message->nfds);
+    case 2:
+        return recvfds_all(socket, rest, message->nfds - done);
+    default:
+        if (recvfds_msg(socket, rest, &nfds, &number, sizeof number, 0) < 0)
+            return nfds == 0 ? -1 : -3;
+        return number == n ? nfds : -3;
+    }
+}
+
+static bool send_message(int socket, int n)
+{
+    struct message message = message_of(n);
+    for (int done = 0; done < message.nfds;) {
+        self.doing = CALLING;
+        ssize_t sent = send_part(socket, &message, done, n);
+        int error = errno;
+        self.doing = OTHERWISE;
+        if (sent == 0 || sent < -1 || sent > message.nfds - done ||
+            (sent < message.nfds - done && !is_to_repeat(error)))
+            return false;
+        done += sent > 0 ? (int)sent : 0;
+    }
+    return true;
+}
+
+static bool receive_message(int socket, int n)
+{
+    struct message message = message_of(n);
+    int received[MANY], done = 0;
+    while (done < message.nfds) {
+        self.doing = CALLING;
+        ssize_t came = receive_part(socket, &message, received, done, n);
+        int error = errno;
+        self.doing = OTHERWISE;
+        if (came == 0 || came < -1 || came > message.nfds - done ||
+            (came < message.nfds - done && !is_to_repeat(error)))
+            return false;
+        done += came > 0 ? (int)came : 0;
+    }
+    return done == message.nfds && are(received, message.sent, done);
+}
+
+static bool allocate(void)
+{
+    unsigned char *blocks[16];
+    bool right = true;
+    self.doing = ALLOCATING;
+    for (int i = 0; i < 16; i++) {
+        blocks[i] = malloc(16 + random_below(1U << (i % 14)));
+        need(blocks[i] != NULL);
+        memset(blocks[i], i, 16);
+    }
+    for (int i = 0; i < 16; i++) {
+        right = right && blocks[i][0] == i && blocks[i][15] == i;
+        free(blocks[i]);
+    }
+    self.doing = OTHERWISE;
+    return right;
+}
+
+/* One side is the slower for some messages, then the other: so that both have to wait. */
+static void dawdle(int n, bool receives)
+{
+    if (n / 16 % 2 == receives)
+        for (int i = 0; i < 40; i++)
+            if (!allocate())
+                atomic_fetch_add(&wrong, 1);
+}
+
+/* After a wrong one the other thread would wait for ever. */
+static void pass_messages(struct work *work, bool receives)
+{
+    int socket = work->pair[receives];
+    bool right = true;
+    start_storm(work->type);
+    for (int n = 0; n < MESSAGES && right; n++) {
+        dawdle(n, receives);
+        right = receives ? receive_message(socket, n) : send_message(socket, n);
+    }
+    if (!right) {
+        atomic_fetch_add(&wrong, 1);
+        shutdown(socket, SHUT_RDWR);
+    }
+    stop_storm();
+}
+
+static void *send_messages(void *argument)
+{
+    pass_messages(argument, false);
+    return NULL;
+}
+
+static void *receive_messages(void *argument)
+{
+    pass_messages(argument, true);
+    return NULL;
+}
+
+static void *allocate_till_the_end(void *argument)
+{
+    struct work *work = argument;
+    start_storm(work->type);
+    while (!atomic_load(work->ended)) {
+        bool right = allocate();
+        self.doing = CALLING;
+        right =
+            right && passes_each_way(work->pair, fds) && fails_each_way(work->pair, fds);
+        self.doing = OTHERWISE;
+        if (!right)
+            atomic_fetch_add(&wrong, 1);
+    }
+    stop_storm();
+    return NULL;
+}
+
+/* --- rounds --------------------------------------------------------------------- */
+
+/* Two threads that pass and two that allocate. */
+static void run_round(int type, bool nonblocking)
+{
+    atomic_bool ended = false;
+    struct work passing = {.type = type}, allocating[2];
+    pthread_t threads[4];
+    socket_pair(type, passing.pair);
+    need(set_option(passing.pair[0], SO_SNDBUF, 1)); /* as small as it may be */
+    if (nonblocking) {
+        set_nonblocking(passing.pair[0]);
+        set_nonblocking(passing.pair[1]);
+    }
+    for (int i = 0; i < 2; i++) {
+        allocating[i] = (struct work){.type = type, .ended = &ended};
+        socket_pair(type, allocating[i].pair);
+        need(pthread_create(&threads[i], NULL, allocate_till_the_end, &allocating[i]) ==
+             0);
+    }
+    need(pthread_create(&threads[2], NULL, send_messages, &passing) == 0);
+    need(pthread_create(&threads[3], NULL, receive_messages, &passing) == 0);
+    need(pthread_join(threads[2], NULL) == 0 && pthread_join(threads[3], NULL) == 0);
+    atomic_store(&ended, true);
+    need(pthread_join(threads[0], NULL) == 0 && pthread_join(threads[1], NULL) == 0);
+    if (!is_empty(passing.pair[1]))
+        atomic_fetch_add(&wrong, 1);
+    close_pair(passing.pair);
+    close_pair(allocating[0].pair);
+    close_pair(allocating[1].pair);
+}
+
+static bool was_a_storm(void)
+{
+    return runs >= 3000 && nested >= 100 && in_allocator >= 100 && in_call >= 100 &&
+           interrupted >= 20 && would_block >= 20;
+}
+
+int main(void)
+{
+    struct sigaction action = {.sa_handler = handler, .sa_flags = SA_NODEFER};
+    int before = count_fds(), rounds = 0;
+    for (int i = 0; i < FILES; i++)
+        files[i] = open_numbered_file(i);
+    for (int i = 0; i < FILES + MANY; i++)
+        fds[i] = files[i % FILES];
+    for (int i = 0; i < SIGNALS; i++)
+        need(sigaction(signals[i], &action, NULL) == 0);
+    mask_signals(SIG_BLOCK);
+
+    /* Each type of socket, blocking and not; then on till it was a storm. */
+    for (; rounds < 6 * SOCKET_TYPES || (rounds < ROUNDS && !was_a_storm()); rounds++)
+        run_round(socket_types[rounds / 2 % SOCKET_TYPES].type, rounds % 2 == 1);
+
+    is(wrong_in_handler, 0, "every call in a handler is right, in %ld runs", (long)runs);
+    is(wrong, 0, "each of %d descriptors came once, in its order",
+       rounds * MESSAGES / 4 * (1 + 5 + MANY + 2));
+    ok(nested >= 100, "handlers interrupted handlers, %ld times", (long)nested);
+    ok(in_allocator >= 100, "and the allocator, %ld times", (long)in_allocator);
+    ok(in_call >= 100, "and calls of the library, %ld times", (long)in_call);
+    ok(interrupted >= 20, "of which %ld returned EINTR", (long)interrupted);
+    ok(would_block >= 20, "and %ld would have blocked", (long)would_block);
+    close_fds(files, FILES);
+    is(count_fds(), before, "no descriptor is left open");
+    return tap_done();
+}
