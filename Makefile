@@ -243,6 +243,51 @@ export O CC CXX CARGO CARGOFLAGS PROVE STRIP MAKE
 export VERSION := $(version)
 export REQUIRE_ALL ?= 0
 
+# --- proofs ----------------------------------------------------------------
+
+# Each tells in its first comment what it would catch. TEST_TIMEOUT: in seconds.
+.PHONY: check-fault check-syscalls check-signal-safety check-abi abi-baseline \
+	check-reproducible check-valgrind check-asan check-arch soak
+
+$(O)/proof/%: proof/%.c proof/scenario.c $(wildcard proof/*.h) $(test_objects) \
+		$(O)/libsendfd.so $(O)/$(soname)
+	$(call say,CC,$@)
+	$(quiet)mkdir -p $(@D)
+	$(quiet)$(CC) -std=c11 $(CPPFLAGS) $(test_flags) $(CFLAGS) $(LDFLAGS) -o $@ $< \
+		proof/scenario.c $(test_objects) -L$(O) -lsendfd -Wl,-rpath,'$(abspath $(O))'
+
+check-fault: all
+	$(quiet)TEST_TIMEOUT=600 checks/run fault proof/fault.t
+
+check-syscalls: all
+	$(quiet)TEST_TIMEOUT=300 checks/run syscalls proof/syscalls.t
+
+check-signal-safety: $(O)/proof/signal_storm $(O)/proof/stack_use
+	$(quiet)checks/run signal-safety $^
+
+check-abi: all
+	$(quiet)TEST_TIMEOUT=300 checks/run abi proof/abi.t
+
+abi-baseline: all
+	$(quiet)proof/abi-baseline
+
+check-reproducible:
+	$(quiet)TEST_TIMEOUT=300 checks/run reproducible proof/reproducible.t
+
+check-valgrind: all $(test_programs)
+	$(quiet)TEST_TIMEOUT=1200 checks/run valgrind proof/valgrind.t
+
+check-asan: all
+	$(quiet)TEST_TIMEOUT=1200 checks/run asan proof/asan.t
+
+check-arch: all
+	$(quiet)TEST_TIMEOUT=1800 checks/run arch proof/arch.t
+
+SOAK_SECONDS ?= 60
+soak: all
+	$(quiet)SOAK_SECONDS=$(SOAK_SECONDS) TEST_TIMEOUT=$$(($(SOAK_SECONDS) + 120)) \
+		checks/run soak proof/soak.t
+
 # --- install ---------------------------------------------------------------
 
 man_pages := $(wildcard man/*.[37])

@@ -8,7 +8,7 @@ scratch_directory
 unset MAKEFLAGS MFLAGS MAKELEVEL
 
 libraries="libsendfd.so.$VERSION libsendfd.a"
-sources='Cargo.toml Cargo.lock build.rs cbindgen.toml Makefile src include pkgconfig'
+sources='Cargo.toml Cargo.lock build.rs cbindgen.toml Makefile src include man pkgconfig cmake'
 here=$scratch/a
 there=$scratch/somewhere/else/with-a-longer-name
 cargo_home=${CARGO_HOME:-$HOME/.cargo}

@@ -180,10 +180,12 @@ pub(crate) fn duplicate(fd: c_int) -> Result<c_int, Errno> {
 }
 
 /// Closes a descriptor that the kernel has installed for this library. Linux
-/// closes it whatever close(2) returns.
+/// closes it whatever close(2) returns; errno stays as it was.
 pub(crate) fn close(fd: c_int) {
+    let errno = Errno::last();
     // SAFETY: close takes an int; nobody else has been told of this descriptor.
     unsafe { libc::close(fd) };
+    errno.set();
 }
 
 /// Ends the process.
