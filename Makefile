@@ -247,7 +247,7 @@ export REQUIRE_ALL ?= 0
 
 # Each tells in its first comment what it would catch. TEST_TIMEOUT: in seconds.
 .PHONY: check-fault check-syscalls check-signal-safety check-abi abi-baseline \
-	check-reproducible check-valgrind check-asan check-arch soak
+	check-reproducible check-valgrind check-asan check-model check-arch fuzz soak
 
 $(O)/proof/%: proof/%.c proof/scenario.c $(wildcard proof/*.h) $(test_objects) \
 		$(O)/libsendfd.so $(O)/$(soname)
@@ -282,6 +282,14 @@ check-asan: all
 
 check-arch: all
 	$(quiet)TEST_TIMEOUT=1800 checks/run arch proof/arch.t
+
+check-model: all
+	$(quiet)TEST_TIMEOUT=300 checks/run model proof/model.t
+
+FUZZ_SECONDS ?= 60
+fuzz: all
+	$(quiet)TEST_TIMEOUT=$$((2 * $(FUZZ_SECONDS) + 900)) FUZZ_SECONDS=$(FUZZ_SECONDS) \
+		checks/run fuzz fuzz/run
 
 SOAK_SECONDS ?= 60
 soak: all
@@ -341,13 +349,14 @@ dist: | $(O)
 	$(quiet)checks/dist "$(version)" "$(O)/libsendfd-$(version).tar.gz"
 
 c_sources   := $(wildcard c_tests/*.[ch] c_tests/*.cc examples/c/*.c checks/*.c \
-	interop/*.c interop/peers/*.[ch])
+	interop/*.c interop/peers/*.[ch] proof/*.[ch])
 sh_sources  := $(wildcard checks/*.t checks/*.sh examples/c/*.sh .ci/run) checks/run checks/run-one \
-	interop/rust/build
+	interop/rust/build fuzz/run $(wildcard proof/*.t proof/*.sh) proof/abi-baseline
 
 lint:
 	$(CARGO) fmt --check
 	$(CARGO) fmt --check --manifest-path interop/rust/Cargo.toml
+	$(CARGO) fmt --check --manifest-path fuzz/model/Cargo.toml
 	SENDFD_HEADER=$(abspath $(O))/lint-sendfd.h $(CARGO) clippy $(CARGOFLAGS) --quiet --all-targets \
 		--all-features --target-dir $(O)/header-target -- -D warnings
 	@checks/lint "$(CLANG_FORMAT) --dry-run --Werror" $(c_sources)
@@ -356,6 +365,7 @@ lint:
 format:
 	$(CARGO) fmt
 	$(CARGO) fmt --manifest-path interop/rust/Cargo.toml
+	$(CARGO) fmt --manifest-path fuzz/model/Cargo.toml
 	$(CLANG_FORMAT) -i $(c_sources)
 
 clean:
