@@ -55,6 +55,9 @@ help:
 	@printf '%s\n' \
 	'make                builds the library below build/ (or O=DIR)' \
 	'make check          tests it; REQUIRE_ALL=1 makes a skip a failure' \
+	'make check-fault, check-syscalls, check-signal-safety, check-abi,' \
+	'     check-reproducible, check-model, check-valgrind, check-asan, check-arch,' \
+	'     fuzz, soak     prove more: see CONTRIBUTING.md' \
 	'make check-interop  tests it with other libraries and programs' \
 	'make interop-table  measures docs/INTEROP.md anew' \
 	'make demo           passes a real file between processes' \
