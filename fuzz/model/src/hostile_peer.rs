@@ -57,6 +57,9 @@ macro_rules! trace {
 pub fn run(bytes: &[u8]) -> usize {
     LazyLock::force(&FILE);
     LazyLock::force(&UDP);
+    // Rust programs ignore it, C programs do not: whoever raises it is to die.
+    // SAFETY: SIG_DFL is a disposition.
+    unsafe { libc::signal(libc::SIGPIPE, libc::SIG_DFL) };
     let mut choices = Choices::new(bytes);
     let mut scene = Scene::new(&mut choices);
     let mut steps = 0;
