@@ -8,7 +8,7 @@
 # same interface (__asan_version_mismatch_check_v8) and is told to bring none.
 . checks/tap.sh
 
-export RUSTUP_TOOLCHAIN="${NIGHTLY:-nightly}"
+export RUSTUP_TOOLCHAIN="${NIGHTLY:-nightly}" RUSTUP_AUTO_INSTALL=0
 if ! rustc --version 2>/dev/null | grep -q nightly; then
 	REQUIRE_ALL=0 # no failure anywhere: a nightly toolchain is not asked for
 	skip 'the C tests under AddressSanitizer: no nightly toolchain of Rust (rustup)'
