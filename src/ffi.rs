@@ -83,12 +83,10 @@ fn int(value: isize) -> c_int {
     value.try_into().unwrap_or(c_int::MAX)
 }
 
-/// A count of C, from `least` to what an array can have.
+/// A count of C, `least` or above.
 fn count(value: c_int, least: usize) -> Result<usize, Errno> {
     match usize::try_from(value) {
-        Ok(value) if value >= least && value <= isize::MAX as usize / size_of::<c_int>() => {
-            Ok(value)
-        }
+        Ok(value) if value >= least => Ok(value),
         _ => Err(Errno::EINVAL),
     }
 }
@@ -111,6 +109,15 @@ fn byte_count(len: usize, least: usize) -> Result<usize, Errno> {
     }
 }
 
+/// Fails with EFAULT where no array can be: at NULL, or as long as only the int of
+/// a 32-bit machine can say.
+fn require_array<T>(array: *const T, len: usize) -> Result<(), Errno> {
+    if array.is_null() || len > isize::MAX as usize / size_of::<T>() {
+        return Err(Errno::EFAULT);
+    }
+    Ok(())
+}
+
 /// The array of a C caller, to be read.
 ///
 /// # Safety
@@ -119,10 +126,8 @@ unsafe fn to_read<'a, T>(array: *const T, len: usize) -> Result<&'a [T], Errno> 
     if len == 0 {
         return Ok(&[]);
     }
-    if array.is_null() {
-        return Err(Errno::EFAULT);
-    }
-    // SAFETY: it is not NULL, so the caller vouches for `len` elements.
+    require_array(array, len)?;
+    // SAFETY: an array can be there, so the caller vouches for `len` elements.
     Ok(unsafe { core::slice::from_raw_parts(array, len) })
 }
 
@@ -134,10 +139,8 @@ unsafe fn to_write<'a, T>(array: *mut T, len: usize) -> Result<&'a mut [MaybeUni
     if len == 0 {
         return Ok(&mut []);
     }
-    if array.is_null() {
-        return Err(Errno::EFAULT);
-    }
-    // SAFETY: it is not NULL, so the caller vouches for `len` elements.
+    require_array(array, len)?;
+    // SAFETY: an array can be there, so the caller vouches for `len` elements.
     Ok(unsafe { core::slice::from_raw_parts_mut(array.cast(), len) })
 }
 
