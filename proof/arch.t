@@ -14,7 +14,7 @@
 . checks/tap.sh
 unset MAKEFLAGS MFLAGS MAKELEVEL
 
-rust_version=1.85.0+dfsg3-1~deb12u3
+rust_version="1.85.*"
 # NAME, Rust's triple, Debian's name of the architecture; x86-64 is this machine.
 machines='i686:i686-unknown-linux-gnu:i386
 aarch64:aarch64-unknown-linux-gnu:arm64
