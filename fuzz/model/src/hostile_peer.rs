@@ -42,6 +42,7 @@ const NO_LIMIT: usize = usize::MAX;
 static TRACE: LazyLock<bool> = LazyLock::new(|| std::env::var_os("TRACE").is_some());
 // SAFETY: it has no condition.
 static IS_LIMITED: LazyLock<bool> = LazyLock::new(|| unsafe { libc::geteuid() } != 0);
+static EMPTY_MESSAGES_RESET: LazyLock<bool> = LazyLock::new(raw::resets_for_an_empty_message);
 static UDP: LazyLock<Option<c_int>> = LazyLock::new(raw::udp);
 
 macro_rules! trace {
@@ -57,6 +58,7 @@ macro_rules! trace {
 pub fn run(bytes: &[u8]) -> usize {
     LazyLock::force(&FILE);
     LazyLock::force(&UDP);
+    LazyLock::force(&EMPTY_MESSAGES_RESET);
     // Rust programs ignore it, C programs do not: whoever raises it is to die.
     // SAFETY: SIG_DFL is a disposition.
     unsafe { libc::signal(libc::SIGPIPE, libc::SIG_DFL) };
@@ -324,7 +326,11 @@ impl Scene {
         if self.kind.has_connections() {
             self.send_shut = true;
             self.receive_shut = true;
-            self.was_reset = !self.outbox.is_empty();
+            self.was_reset = if *EMPTY_MESSAGES_RESET {
+                !self.outbox.is_empty()
+            } else {
+                !self.outbox.is_empty_behind_an_empty_message()
+            };
         }
         self.outbox.clear();
     }

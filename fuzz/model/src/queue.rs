@@ -57,6 +57,12 @@ impl Queue {
         self.messages.is_empty()
     }
 
+    /// Whether nothing is left in it, an empty message at its head not counted.
+    pub(crate) fn is_empty_behind_an_empty_message(&self) -> bool {
+        let mut messages = self.messages.iter();
+        messages.next().is_none_or(|head| head.data.is_empty()) && messages.next().is_none()
+    }
+
     pub(crate) fn clear(&mut self) {
         self.messages.clear();
     }
