@@ -138,18 +138,39 @@ impl Kind {
     }
 }
 
-/// A control message.
+/// A control message, its data read as descriptors.
 pub(crate) struct Message<'c> {
     pub(crate) kind: Kind,
-    data: &'c [u8],
+    pub(crate) slots: Slots<'c>,
 }
 
-impl Message<'_> {
-    /// What it holds, read as descriptors.
-    pub(crate) fn slots(&self) -> impl ExactSizeIterator<Item = c_int> {
-        self.data
+/// The places of descriptors in a control message, in order.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Slots<'c> {
+    bytes: &'c [u8],
+}
+
+impl Slots<'_> {
+    pub(crate) fn len(self) -> usize {
+        self.bytes.len() / SLOT
+    }
+
+    pub(crate) fn iter(self) -> impl ExactSizeIterator<Item = c_int> {
+        self.bytes
             .chunks_exact(SLOT)
             .map(|slot| read_int(slot).unwrap_or(-1))
+    }
+
+    /// Whether one is negative.
+    pub(crate) fn any_negative(self) -> bool {
+        // There is hardly ever one: no branch for each, and two at a time.
+        const SIGNS: u64 = 0x8000_0000_8000_0000;
+        let pairs = self.bytes.chunks_exact(2 * SLOT);
+        let odd = read_int(pairs.remainder()).unwrap_or_default();
+        let all = pairs.fold(0, |all, pair| {
+            all | pair.first_chunk().copied().map_or(0, u64::from_ne_bytes)
+        });
+        odd < 0 || all & SIGNS != 0
     }
 }
 
@@ -161,19 +182,20 @@ pub(crate) struct Messages<'c, const WORD: usize = NATIVE_WORD> {
 impl<'c, const WORD: usize> Iterator for Messages<'c, WORD> {
     type Item = Message<'c>;
 
+    #[inline]
     fn next(&mut self) -> Option<Message<'c>> {
         let control = self.rest;
+        let header = control.get(..header_len::<WORD>())?;
+        let level = read_int(header.get(WORD..)?)?;
+        let kind = read_int(header.get(WORD + SLOT..)?)?;
         // The length that the message claims is not trusted: one beyond the
         // buffer is cut to it, one that has no room for the header ends the walk.
-        let len = read_word::<WORD>(control)?.min(control.len());
-        let message = control.get(..len)?;
-        let level = read_int(message.get(WORD..)?)?;
-        let kind = read_int(message.get(WORD + SLOT..)?)?;
-        let data = message.get(header_len::<WORD>()..)?;
+        let len = read_word::<WORD>(header)?.min(control.len());
+        let bytes = control.get(header.len()..len)?;
         self.rest = control.get(align::<WORD>(len)..).unwrap_or_default();
         Some(Message {
             kind: Kind::of(level, kind),
-            data,
+            slots: Slots { bytes },
         })
     }
 }
@@ -219,7 +241,7 @@ mod tests {
     fn slots_in<const WORD: usize>(control: &[u8], kind: Kind) -> Vec<c_int> {
         Messages::<WORD> { rest: control }
             .filter(|message| message.kind == kind)
-            .flat_map(|message| message.slots().collect::<Vec<_>>())
+            .flat_map(|message| message.slots.iter())
             .collect()
     }
 
@@ -258,7 +280,7 @@ mod tests {
         a_length_without_room_for_the_header_ends_the_walk
         half_a_descriptor_is_none
         a_header_that_is_cut_off_ends_the_walk
-        negative_slots_are_told
+        a_negative_slot_is_told_wherever_it_is
         any_length_claimed_ends_the_walk_inside_the_buffer
     }
 
@@ -362,9 +384,23 @@ mod tests {
         }
     }
 
-    fn negative_slots_are_told<const WORD: usize>() {
-        let control = rights_message::<WORD>(&[3, -libc::EMFILE, 5]);
-        assert_eq!(rights_in::<WORD>(&control), [3, -libc::EMFILE, 5]);
+    fn a_negative_slot_is_told_wherever_it_is<const WORD: usize>() {
+        for nfds in [0, 1, 2, 3, 252, 253] {
+            let fds: Vec<c_int> = (0..nfds).map(|n| n * 7 + 3).collect();
+            assert!(!any_negative_in::<WORD>(&fds));
+            for place in 0..fds.len() {
+                let mut fds = fds.clone();
+                fds[place] = -libc::EMFILE;
+                assert!(any_negative_in::<WORD>(&fds));
+                assert_eq!(rights_in::<WORD>(&rights_message::<WORD>(&fds)), fds);
+            }
+        }
+    }
+
+    fn any_negative_in<const WORD: usize>(fds: &[c_int]) -> bool {
+        let control = rights_message::<WORD>(fds);
+        let first = Messages::<WORD> { rest: &control }.next();
+        first.is_some_and(|message| message.slots.any_negative())
     }
 
     fn any_length_claimed_ends_the_walk_inside_the_buffer<const WORD: usize>() {

@@ -4,7 +4,7 @@
 use core::ffi::c_int;
 use core::mem::MaybeUninit;
 
-use crate::cmsg::{self, Kind};
+use crate::cmsg::{self, Kind, Slots};
 use crate::sys::{self, Errno};
 
 /// The flags of recvmsg(2) that a caller may give; the last two say what is so anyway.
@@ -107,8 +107,8 @@ fn take(
     if nfds > fds.len() || (incoming.data_truncated && excess == Excess::Refused) {
         return Err(Errno::EMSGSIZE);
     }
-    if let Some(errno) = descriptors.refused {
-        return Err(errno);
+    if descriptors.any_refused {
+        return Err(descriptors.refuse());
     }
     if incoming.control_truncated {
         return Err(why_fewer(socket));
@@ -153,12 +153,12 @@ struct Descriptors<'c> {
     control: &'c [u8],
     /// How many were sent and have a place in `control`.
     sent: usize,
-    /// The errno in the first place for which a descriptor was refused.
-    refused: Option<Errno>,
-    /// Whether the ones that were sent are to be closed.
-    close_sent: bool,
-    /// Whether there is one that nobody sent.
-    close_pidfds: bool,
+    /// Whether there is a place for which a descriptor was refused.
+    any_refused: bool,
+    /// The last of the control messages with descriptors that were sent; the kernel makes one.
+    last: Slots<'c>,
+    /// Whether there is a descriptor that nobody sent.
+    has_pidfd: bool,
 }
 
 impl<'c> Descriptors<'c> {
@@ -166,19 +166,18 @@ impl<'c> Descriptors<'c> {
         let mut descriptors = Self {
             control,
             sent: 0,
-            refused: None,
-            close_sent: true,
-            close_pidfds: false,
+            any_refused: false,
+            last: Slots::default(),
+            has_pidfd: false,
         };
         for message in cmsg::messages(control) {
             match message.kind {
                 Kind::Rights => {
-                    descriptors.sent += message.slots().len();
-                    let refused = message.slots().find(|slot| *slot < 0);
-                    let errno = refused.map(|slot| Errno(slot.wrapping_neg()));
-                    descriptors.refused = descriptors.refused.or(errno);
+                    descriptors.sent += message.slots.len();
+                    descriptors.last = message.slots;
+                    descriptors.any_refused |= message.slots.any_negative();
                 }
-                Kind::Pidfd => descriptors.close_pidfds = true,
+                Kind::Pidfd => descriptors.has_pidfd = true,
                 Kind::Other => (),
             }
         }
@@ -186,37 +185,51 @@ impl<'c> Descriptors<'c> {
     }
 
     /// Gives those that were sent to the caller. `fds` has room for them all.
-    fn hand_over(mut self, mut fds: &mut [MaybeUninit<c_int>]) {
+    fn hand_over(self, fds: &mut [MaybeUninit<c_int>]) {
+        if self.last.len() == self.sent && !self.has_pidfd {
+            for (place, fd) in fds.iter_mut().zip(self.last.iter()) {
+                place.write(fd);
+            }
+        } else {
+            self.close_all_but(fds);
+        }
+        core::mem::forget(self);
+    }
+
+    /// Closes them all, and tells why the first that was refused was.
+    fn refuse(self) -> Errno {
+        let errno = self.close_all_but(&mut []);
+        core::mem::forget(self);
+        errno
+    }
+
+    /// Closes all but those that were sent and find a place in `fds`. Returns the errno
+    /// in the first place for which a descriptor was refused.
+    #[cold]
+    fn close_all_but(&self, fds: &mut [MaybeUninit<c_int>]) -> Errno {
+        let mut places = fds.iter_mut();
+        let mut refused = 0;
         for message in cmsg::messages(self.control) {
-            if message.kind == Kind::Rights {
-                let slots = message.slots();
-                let Some((places, rest)) = fds.split_at_mut_checked(slots.len()) else {
-                    return;
+            for fd in message.slots.iter() {
+                let place = match message.kind {
+                    Kind::Other => break,
+                    Kind::Pidfd => None,
+                    Kind::Rights => places.next(),
                 };
-                for (place, fd) in places.iter_mut().zip(slots) {
-                    place.write(fd);
+                match place {
+                    Some(place) => _ = place.write(fd),
+                    None if fd >= 0 => sys::close(fd),
+                    None if refused == 0 && message.kind == Kind::Rights => refused = fd,
+                    None => (),
                 }
-                fds = rest;
             }
         }
-        self.close_sent = false;
+        Errno(refused.wrapping_neg())
     }
 }
 
 impl Drop for Descriptors<'_> {
     fn drop(&mut self) {
-        if !self.close_sent && !self.close_pidfds {
-            return;
-        }
-        for message in cmsg::messages(self.control) {
-            let close = match message.kind {
-                Kind::Rights => self.close_sent,
-                Kind::Pidfd => true,
-                Kind::Other => false,
-            };
-            if close {
-                message.slots().filter(|fd| *fd >= 0).for_each(sys::close);
-            }
-        }
+        self.close_all_but(&mut []);
     }
 }

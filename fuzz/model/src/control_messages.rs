@@ -45,8 +45,10 @@ fn walks_as_the_model<const WORD: usize>(control: &[u8]) {
     for (kind, slots) in &expected {
         let message = walk.next().expect("the walk ended early");
         assert_eq!(message.kind, *kind);
-        assert_eq!(message.slots().len(), slots.len());
-        assert!(message.slots().eq(slots.iter().copied()));
+        assert_eq!(message.slots.len(), slots.len());
+        assert!(message.slots.iter().eq(slots.iter().copied()));
+        let any_negative = slots.iter().any(|slot| *slot < 0);
+        assert_eq!(message.slots.any_negative(), any_negative);
     }
     for _ in 0..3 {
         assert!(walk.next().is_none(), "the walk goes on after the end");
@@ -123,6 +125,6 @@ fn comes_back_as_written<const WORD: usize>(bytes: &[u8]) {
         .next()
         .expect("nothing was written");
     assert_eq!(first.kind, Kind::Rights);
-    assert!(first.slots().eq(fds));
+    assert!(first.slots.iter().eq(fds));
     walks_as_the_model::<WORD>(&control);
 }
