@@ -250,7 +250,7 @@ export REQUIRE_ALL ?= 0
 
 # Each tells in its first comment what it would catch. TEST_TIMEOUT: in seconds.
 .PHONY: check-fault check-syscalls check-signal-safety check-abi abi-baseline \
-	check-reproducible check-valgrind check-asan check-model check-arch fuzz soak
+	check-reproducible check-valgrind check-asan check-model check-arch check-breakages fuzz soak
 
 $(O)/proof/%: proof/%.c proof/scenario.c $(wildcard proof/*.h) $(test_objects) \
 		$(O)/libsendfd.so $(O)/$(soname)
@@ -285,6 +285,9 @@ check-asan: all
 
 check-arch: all
 	$(quiet)TEST_TIMEOUT=1800 checks/run arch proof/arch.t
+
+check-breakages: all
+	$(quiet)TEST_TIMEOUT=1800 checks/run breakages proof/breakages.t
 
 check-model: all
 	$(quiet)TEST_TIMEOUT=300 checks/run model proof/model.t

@@ -6,6 +6,8 @@
 #
 # One runtime serves both, that of the C compiler: rustc instruments calls of the
 # same interface (__asan_version_mismatch_check_v8) and is told to bring none.
+#
+# ONLY="NAME..." in the environment restricts it to these tests.
 . checks/tap.sh
 
 export RUSTUP_TOOLCHAIN="${NIGHTLY:-nightly}" RUSTUP_AUTO_INSTALL=0
@@ -26,6 +28,7 @@ for source in c_tests/*.c c_tests/*.cc; do
 	name=${source##*/}
 	name=${name%.*}
 	case $name in tap | peer | classic_snippet) continue ;; esac
+	case " ${ONLY:-$name} " in *" $name "*) ;; *) continue ;; esac
 	reason=$(printf '%s' "$not_run" | sed -n "s/^$name://p")
 	if [ -n "$reason" ]; then
 		printf '# not under AddressSanitizer: %s: %s\n' "$name" "$reason"

@@ -2,6 +2,8 @@
 # Catches, in the C tests under memcheck: memory read that was never written,
 # such as the rest of the control buffer, or passed so to a system call; memory
 # written or read outside the caller's arrays on the heap; a block that is lost.
+#
+# ONLY="NAME..." in the environment restricts it to these tests.
 . checks/tap.sh
 
 if ! have valgrind; then
@@ -37,6 +39,7 @@ for source in c_tests/*.c c_tests/*.cc; do
 	name=${source##*/}
 	name=${name%.*}
 	case $name in tap | peer | classic_snippet) continue ;; esac
+	case " ${ONLY:-$name} " in *" $name "*) ;; *) continue ;; esac
 	reason=$(printf '%s' "$not_run" | sed -n "s/^$name://p")
 	if [ -n "$reason" ]; then
 		printf '# not under memcheck: %s: %s\n' "$name" "$reason"
@@ -48,7 +51,7 @@ for source in c_tests/*.c c_tests/*.cc; do
 		programs="$programs static/$name"
 	fi
 done
-for name in $also_shared; do
+for name in ${ONLY:-$also_shared}; do
 	programs="$programs shared/$name"
 done
 
