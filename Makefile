@@ -374,7 +374,7 @@ c_sources   := $(wildcard c_tests/*.[ch] c_tests/*.cc examples/c/*.c checks/*.c 
 	interop/*.c interop/peers/*.[ch] proof/*.[ch] bench/*.[ch])
 sh_sources  := $(wildcard checks/*.t checks/*.sh examples/c/*.sh .ci/run) checks/run checks/run-one \
 	interop/rust/build fuzz/run $(wildcard proof/*.t proof/*.sh) proof/abi-baseline \
-	bench/run bench/machine bench/table $(wildcard bench/*.sh)
+	bench/run bench/machine bench/table bench/part $(wildcard bench/*.sh)
 
 lint:
 	$(CARGO) fmt --check
