@@ -379,6 +379,7 @@ sh_sources  := $(wildcard checks/*.t checks/*.sh examples/c/*.sh .ci/run) checks
 lint:
 	$(CARGO) fmt --check
 	$(CARGO) fmt --check --manifest-path interop/rust/Cargo.toml
+	$(CARGO) fmt --check --manifest-path bench/rust/Cargo.toml
 	$(CARGO) fmt --check --manifest-path fuzz/model/Cargo.toml
 	SENDFD_HEADER=$(abspath $(O))/lint-sendfd.h $(CARGO) clippy $(CARGOFLAGS) --quiet --all-targets \
 		--all-features --target-dir $(O)/header-target -- -D warnings
@@ -388,6 +389,7 @@ lint:
 format:
 	$(CARGO) fmt
 	$(CARGO) fmt --manifest-path interop/rust/Cargo.toml
+	$(CARGO) fmt --manifest-path bench/rust/Cargo.toml
 	$(CARGO) fmt --manifest-path fuzz/model/Cargo.toml
 	$(CLANG_FORMAT) -i $(c_sources)
 
