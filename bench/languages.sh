@@ -9,6 +9,7 @@ export LIBSENDFD
 # For each of the two cases that a language has.
 seconds=8
 [ "$BENCH_QUICK" != 1 ] || seconds=0.3
+calls=20
 all=
 
 # measure LANGUAGE COMMAND...: its rounds, made into the lines of the results.
@@ -71,6 +72,35 @@ measure_rust() {
 		--manifest-path bench/rust/Cargo.toml --target-dir "$work/rust-target" >&2 ||
 		fail 'the crates cannot be built'
 	measure Rust "$work/rust-target/release/bench"
+	count_instructions "$work/rust-target/release/bench"
+}
+
+# Instructions outside the kernel for a send and a receive of one descriptor.
+count_instructions() {
+	if ! have valgrind || ! have callgrind_annotate; then
+		skip 'instructions of the crates' 'no valgrind'
+		return
+	fi
+	limited env LD_BIND_NOW=1 valgrind --tool=callgrind --callgrind-out-file="$work/callgrind.out" \
+		--collect-atstart=no --toggle-collect='<bench::contenders::*>::one' "$1" calls "$calls" \
+		2>"$work/callgrind.log" || fail "valgrind: $(cat "$work/callgrind.log")"
+	limited callgrind_annotate --inclusive=yes --threshold=100 --show-percs=no \
+		"$work/callgrind.out" 2>/dev/null | tr -d , |
+		sed -n 's/^ *\([0-9]*\) .*:<bench::contenders::\([A-Za-z]*\) as .*>::one \[.*/\2 \1/p' \
+			>"$work/instructions"
+	for contender in Rustix:rustix Nix:nix Passfd:passfd 'SendfdCrate:sendfd; the crate' Uds:uds \
+		UnixAncillary:unix-ancillary Libsendfd:libsendfd; do
+		awk -v type="${contender%%:*}" -v name="${contender#*:}" -v calls="$calls" '
+			FNR == NR && $1 == "Rustix" { baseline = $2 }
+			FNR != NR && $1 == type {
+				printf "Rust: instructions for one descriptor,%s,instructions,%.6g,%.4f,,\n",
+					name, $2 / calls, $2 / baseline
+				found = 1
+			}
+			END { exit !found }' "$work/instructions" "$work/instructions" ||
+			fail "no instructions of ${contender#*:}"
+	done >"$work/instructions.lines"
+	all="$all instructions"
 }
 
 measure_python

@@ -3,7 +3,8 @@
 //! each contender in each round, for rounds.awk.
 //!
 //! ```text
-//! bench SECONDS    to spend on each case
+//! bench SECONDS        to spend on each case
+//! bench calls COUNT    only makes the calls, for callgrind to count the instructions
 //! ```
 
 mod contenders;
@@ -105,13 +106,32 @@ fn measure(case: &str, contenders: &[Work], seconds: f64) -> io::Result<()> {
     Ok(())
 }
 
-fn main() -> io::Result<()> {
-    let argument = std::env::args().nth(1).unwrap_or_default();
-    let seconds = argument.parse().map_err(io::Error::other)?;
-    let stage = Stage::new()?;
+fn measure_all(stage: &Stage, seconds: f64) -> io::Result<()> {
     let all = contenders::all();
-    let ones: Vec<_> = all.iter().map(|each| one(*each, &stage)).collect();
-    let manies: Vec<_> = all.iter().filter_map(|each| many(*each, &stage)).collect();
+    let ones: Vec<_> = all.iter().map(|each| one(*each, stage)).collect();
+    let manies: Vec<_> = all.iter().filter_map(|each| many(*each, stage)).collect();
     measure("Rust: one descriptor", &ones, seconds)?;
     measure("Rust: 253 in a message", &manies, seconds)
+}
+
+fn make_calls(stage: &Stage, count: usize) {
+    for contender in contenders::all() {
+        let (_, work) = one(contender, stage);
+        (0..count).for_each(|_| work());
+    }
+}
+
+fn main() -> io::Result<()> {
+    let arguments: Vec<_> = std::env::args().skip(1).collect();
+    let stage = Stage::new()?;
+    match arguments.as_slice() {
+        [calls, count] if calls == "calls" => {
+            make_calls(&stage, count.parse().map_err(io::Error::other)?);
+            Ok(())
+        }
+        [seconds] => measure_all(&stage, seconds.parse().map_err(io::Error::other)?),
+        _ => Err(io::Error::other(
+            "usage: bench SECONDS or bench calls COUNT",
+        )),
+    }
 }
