@@ -5,9 +5,9 @@ set multiplot layout 1,2 title 'Cost of passing one of many descriptors' font ',
 
 single = '#b04a00'; library = '#00609f'; hand = '#555555'; mmsg = '#6a3d9a'
 set logscale xy
-set yrange [50:10000]
+set yrange [50:20000]
 set ytics ('50' 50, '100' 100, '200' 200, '500' 500, '1,000' 1000, '2,000' 2000, \
-	'5,000' 5000, '10,000' 10000)
+	'5,000' 5000, '10,000' 10000, '20,000' 20000)
 set grid xtics ytics lc rgb '#dddddd' lw 1
 set border 3
 set tics nomirror
