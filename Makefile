@@ -45,7 +45,7 @@ V ?= 0
 quiet := $(if $(filter 0,$(V)),@)
 say    = $(if $(filter 0,$(V)),@printf '  %-8s %s\n' '$(1)' '$(2)')
 
-.PHONY: all header install uninstall check installcheck demo bench lint \
+.PHONY: all header install uninstall check installcheck demo bench bench-plot lint \
 	format dist clean help
 
 all: $(O)/libsendfd.so.$(version) $(O)/$(soname) $(O)/libsendfd.so $(O)/libsendfd.a $(O)/sendfd.pc
@@ -63,6 +63,7 @@ help:
 	'make demo           passes a real file between processes' \
 	'make bench          measures libsendfd against what else there is; BENCH_QUICK=1' \
 	'                    BENCH_PARTS="one_descriptor arrays load ...": some of it' \
+	'make bench-plot     draws the last make bench, and writes docs/BENCHMARKS.md anew' \
 	'make install        to prefix= libdir= includedir= mandir= DESTDIR=' \
 	'make uninstall      removes what install put there' \
 	'make installcheck   compiles and runs a program against the installed copy' \
@@ -318,6 +319,10 @@ bench: all $(bench_programs)
 	$(quiet)CFLAGS='$(CFLAGS) -O2' CPPFLAGS='$(CPPFLAGS)' LDFLAGS='$(LDFLAGS)' \
 		BENCH_QUICK='$(BENCH_QUICK)' bench/run $(BENCH_PARTS)
 
+bench-plot:
+	$(quiet)bench/plot
+	$(quiet)bench/report
+
 # --- install ---------------------------------------------------------------
 
 man_pages := $(wildcard man/*.[37])
@@ -374,7 +379,7 @@ c_sources   := $(wildcard c_tests/*.[ch] c_tests/*.cc examples/c/*.c checks/*.c 
 	interop/*.c interop/peers/*.[ch] proof/*.[ch] bench/*.[ch])
 sh_sources  := $(wildcard checks/*.t checks/*.sh examples/c/*.sh .ci/run) checks/run checks/run-one \
 	interop/rust/build fuzz/run $(wildcard proof/*.t proof/*.sh) proof/abi-baseline \
-	bench/run bench/machine bench/table bench/part $(wildcard bench/*.sh)
+	bench/run bench/machine bench/table bench/part bench/plot bench/report $(wildcard bench/*.sh)
 
 lint:
 	$(CARGO) fmt --check

@@ -39,8 +39,9 @@ static void prepare_files(void)
 /* --- in one process ------------------------------------------------------------------
  */
 
-/* A slice passes about so many descriptors, and a queue holds 278 messages. */
+/* A slice passes no more descriptors than this, nor so many messages that it is long. */
 #define SLICE 256
+#define MESSAGES 64
 
 struct in_messages {
     const struct array_way *way;
@@ -52,7 +53,7 @@ static void measure_in_one_process(const void *argument, double *figures)
 {
     const struct in_messages *test = argument;
     int fds[SLICE];
-    int messages = SLICE / test->nfds;
+    int messages = SLICE / test->nfds < MESSAGES ? SLICE / test->nfds : MESSAGES;
     uint64_t start = now_ns();
     for (int i = 0; i < messages; i++)
         need(test->way->send(pair[0], files, test->nfds) == test->nfds);

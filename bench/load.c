@@ -155,7 +155,7 @@ int main(void)
                        {"a byte without descriptor", measure, &no_descriptor}},
     };
     start_bench("load");
-    slice_seconds = full_or_quick(0.15, 0.05);
+    slice_seconds = full_or_quick(0.1, 0.05);
     open_files(&file, 1);
     start_pairs();
     run_case(&bench_case);
