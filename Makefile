@@ -45,8 +45,8 @@ V ?= 0
 quiet := $(if $(filter 0,$(V)),@)
 say    = $(if $(filter 0,$(V)),@printf '  %-8s %s\n' '$(1)' '$(2)')
 
-.PHONY: all header install uninstall check installcheck demo lint format dist \
-	clean help
+.PHONY: all header install uninstall check installcheck demo bench bench-plot lint \
+	format dist clean help
 
 all: $(O)/libsendfd.so.$(version) $(O)/$(soname) $(O)/libsendfd.so $(O)/libsendfd.a $(O)/sendfd.pc
 all: $(O)/sendfd-config.cmake $(O)/sendfd-config-version.cmake
@@ -61,6 +61,9 @@ help:
 	'make check-interop  tests it with other libraries and programs' \
 	'make interop-table  measures docs/INTEROP.md anew' \
 	'make demo           passes a real file between processes' \
+	'make bench          measures libsendfd against what else there is; BENCH_QUICK=1' \
+	'                    BENCH_PARTS="one_descriptor arrays load ...": some of it' \
+	'make bench-plot     draws the last make bench, and writes docs/BENCHMARKS.md anew' \
 	'make install        to prefix= libdir= includedir= mandir= DESTDIR=' \
 	'make uninstall      removes what install put there' \
 	'make installcheck   compiles and runs a program against the installed copy' \
@@ -302,6 +305,27 @@ soak: all
 	$(quiet)SOAK_SECONDS=$(SOAK_SECONDS) TEST_TIMEOUT=$$(($(SOAK_SECONDS) + 120)) \
 		checks/run soak proof/soak.t
 
+# --- benchmarks ------------------------------------------------------------
+
+bench_programs := $(addprefix $(O)/bench/,one_descriptor arrays load)
+BENCH_QUICK    ?= 0
+
+# What they are compared with is compiled as a release would be, whatever CFLAGS says.
+$(O)/bench/%: bench/%.c bench/bench.c bench/contenders.c $(wildcard bench/*.h) \
+		include/sendfd.h $(O)/libsendfd.so $(O)/$(soname)
+	$(call say,CC,$@)
+	$(quiet)mkdir -p $(@D)
+	$(quiet)$(CC) -std=c11 $(CPPFLAGS) $(test_warnings) -D_GNU_SOURCE -Iinclude $(CFLAGS) -O2 \
+		$(LDFLAGS) -o $@ $(filter %.c,$^) -L$(O) -lsendfd -Wl,-rpath,'$(abspath $(O))'
+
+bench: all $(bench_programs)
+	$(quiet)CFLAGS='$(CFLAGS) -O2' CPPFLAGS='$(CPPFLAGS)' LDFLAGS='$(LDFLAGS)' \
+		BENCH_QUICK='$(BENCH_QUICK)' bench/run $(BENCH_PARTS)
+
+bench-plot:
+	$(quiet)bench/plot
+	$(quiet)bench/report
+
 # --- install ---------------------------------------------------------------
 
 man_pages := $(wildcard man/*.[37])
@@ -355,13 +379,15 @@ dist: | $(O)
 	$(quiet)checks/dist "$(version)" "$(O)/libsendfd-$(version).tar.gz"
 
 c_sources   := $(wildcard c_tests/*.[ch] c_tests/*.cc examples/c/*.c checks/*.c \
-	interop/*.c interop/peers/*.[ch] proof/*.[ch])
+	interop/*.c interop/peers/*.[ch] proof/*.[ch] bench/*.[ch])
 sh_sources  := $(wildcard checks/*.t checks/*.sh examples/c/*.sh .ci/run) checks/run checks/run-one \
-	interop/rust/build fuzz/run $(wildcard proof/*.t proof/*.sh) proof/abi-baseline
+	interop/rust/build fuzz/run $(wildcard proof/*.t proof/*.sh) proof/abi-baseline \
+	bench/run bench/machine bench/table bench/part bench/plot bench/report $(wildcard bench/*.sh)
 
 lint:
 	$(CARGO) fmt --check
 	$(CARGO) fmt --check --manifest-path interop/rust/Cargo.toml
+	$(CARGO) fmt --check --manifest-path bench/rust/Cargo.toml
 	$(CARGO) fmt --check --manifest-path fuzz/model/Cargo.toml
 	SENDFD_HEADER=$(abspath $(O))/lint-sendfd.h $(CARGO) clippy $(CARGOFLAGS) --quiet --all-targets \
 		--all-features --target-dir $(O)/header-target -- -D warnings
@@ -371,6 +397,7 @@ lint:
 format:
 	$(CARGO) fmt
 	$(CARGO) fmt --manifest-path interop/rust/Cargo.toml
+	$(CARGO) fmt --manifest-path bench/rust/Cargo.toml
 	$(CARGO) fmt --manifest-path fuzz/model/Cargo.toml
 	$(CLANG_FORMAT) -i $(c_sources)
 

@@ -1,0 +1,3 @@
+#!/bin/sh
+# The part one_descriptor: one_descriptor.c tells what it measures.
+exec "$O/bench/one_descriptor" >"$O/bench/one_descriptor.csv"
