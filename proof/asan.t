@@ -9,6 +9,7 @@
 #
 # ONLY="NAME..." in the environment restricts it to these tests.
 . checks/tap.sh
+. proof/c_tests.sh
 
 export RUSTUP_TOOLCHAIN="${NIGHTLY:-nightly}" RUSTUP_AUTO_INSTALL=0
 if ! rustc --version 2>/dev/null | grep -q nightly; then
@@ -23,23 +24,7 @@ cancellation:AddressSanitizer fails when a thread is unwound that is cancelled; 
 no_allocation:it replaces malloc, which AddressSanitizer does too; check runs it
 '
 
-names=''
-for source in c_tests/*.c c_tests/*.cc; do
-	name=${source##*/}
-	name=${name%.*}
-	case $name in tap | peer | classic_snippet) continue ;; esac
-	case " ${ONLY:-$name} " in *" $name "*) ;; *) continue ;; esac
-	reason=$(printf '%s' "$not_run" | sed -n "s/^$name://p")
-	if [ -n "$reason" ]; then
-		printf '# not under AddressSanitizer: %s: %s\n' "$name" "$reason"
-	else
-		names="$names $name"
-	fi
-done
-for name in $(printf '%s' "$not_run" | sed -n 's/:.*//p'); do
-	[ -f "c_tests/$name.c" ] || [ -f "c_tests/$name.cc" ] ||
-		ok "there is a c_tests/$name" false
-done
+choose_tests AddressSanitizer "$not_run"
 
 scratch_directory
 # A target of its own keeps the flags from what runs in the build, such as build.rs.

@@ -5,6 +5,7 @@
 #
 # ONLY="NAME..." in the environment restricts it to these tests.
 . checks/tap.sh
+. proof/c_tests.sh
 
 if ! have valgrind; then
 	skip 'the C tests under memcheck: no valgrind'
@@ -34,16 +35,10 @@ is_in() {
 	return 1
 }
 
+choose_tests memcheck "$not_run"
 programs=''
-for source in c_tests/*.c c_tests/*.cc; do
-	name=${source##*/}
-	name=${name%.*}
-	case $name in tap | peer | classic_snippet) continue ;; esac
-	case " ${ONLY:-$name} " in *" $name "*) ;; *) continue ;; esac
-	reason=$(printf '%s' "$not_run" | sed -n "s/^$name://p")
-	if [ -n "$reason" ]; then
-		printf '# not under memcheck: %s: %s\n' "$name" "$reason"
-	elif [ "${source##*.}" = cc ] && ! have "$CXX"; then
+for name in $names; do
+	if [ -f "c_tests/$name.cc" ] && ! have "$CXX"; then
 		skip "$name under memcheck: no C++ compiler"
 	elif [ "$name" = signal_handler ]; then
 		programs="static/$name $programs" # the slowest: it starts first
@@ -55,10 +50,7 @@ for name in ${ONLY:-$also_shared}; do
 	programs="$programs shared/$name"
 done
 
-for name in $(printf '%s' "$not_run" | sed -n 's/:.*//p') $need_limit $also_shared; do
-	[ -f "c_tests/$name.c" ] || [ -f "c_tests/$name.cc" ] ||
-		ok "there is a c_tests/$name" false
-done
+require_tests $need_limit $also_shared
 
 build() {
 	# shellcheck disable=SC2046
