@@ -137,6 +137,16 @@ static void hand_out_mesh(void)
     }
 }
 
+/* As raw_receive(). If the other end was closed before all it had been sent was taken,
+ * SOCK_SEQPACKET tells that first, once, and then gives what is in the queue. */
+static ssize_t receive_left(int socket, struct raw_message *message)
+{
+    ssize_t bytes = raw_receive(socket, 1, MSG_DONTWAIT, message);
+    if (bytes < 0 && errno == ECONNRESET)
+        bytes = raw_receive(socket, 1, MSG_DONTWAIT, message);
+    return bytes;
+}
+
 /* Takes all that is left in the queue of a killed receiver. */
 static void search_queue(int from, int to, int type)
 {
@@ -144,7 +154,7 @@ static void search_queue(int from, int to, int type)
     struct raw_message message;
     struct label label;
     queues[i].searched = true;
-    while (raw_receive(ends[to][from][type], 1, MSG_DONTWAIT, &message) > 0) {
+    while (receive_left(ends[to][from][type], &message) > 0) {
         if (message.nfds == 0 || !read_label(message.fds[0], &label)) {
             report("%d to %d: no label in what is left", from, to);
         } else {
@@ -209,18 +219,28 @@ static long now_ms(void)
     return now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
+/* Kills one, and sometimes a second at once, while what the first one's end did to the
+ * other's sockets is still unread. Worker 0 lives from the first round to the last. */
+static void kill_some(uint32_t *state)
+{
+    int worker = 1 + below(state, WORKERS - 1);
+    for (int n = 1 + below(state, 2); n > 0; n--) {
+        if (!killed[worker]) {
+            kill(workers[worker].pid, SIGKILL);
+            bury(worker, one_in(state, 2));
+            total.kills++;
+        }
+        worker = 1 + worker % (WORKERS - 1);
+    }
+}
+
 static void run_round(uint32_t *state)
 {
     long end = now_ms() + ROUND_MS;
     while (now_ms() < end && shared->wrong == 0) {
         sleep_ms(20);
-        /* Worker 0 lives from the first round to the last. */
-        int worker = 1 + below(state, WORKERS - 1);
-        if (one_in(state, 25) && !killed[worker]) {
-            kill(workers[worker].pid, SIGKILL);
-            bury(worker, one_in(state, 2));
-            total.kills++;
-        }
+        if (one_in(state, 25))
+            kill_some(state);
         is_over();
     }
     shared->stopping = 1;
