@@ -10,7 +10,7 @@ scratch_directory
 unset MAKEFLAGS MFLAGS MAKELEVEL
 
 # Short: what each is to see, it sees at once.
-export REQUIRE_ALL=0 ONLY='surplus simulated_kernel' O=build
+export REQUIRE_ALL=0 SOAK_SECONDS=5 ONLY='surplus simulated_kernel' O=build
 tree=$scratch/tree
 log=$scratch/log
 skipped=''
@@ -35,6 +35,8 @@ run() {
 		build "build/c_tests/shared/$1" && (cd "$tree" && timeout -k 5 60 "build/c_tests/shared/$1")
 	elif [ -f "checks/$1.t" ]; then
 		(cd "$tree" && timeout -k 5 60 "checks/$1.t")
+	elif [ "$1" = soak ]; then
+		build soak
 	else
 		build "check-$1"
 	fi
@@ -90,11 +92,11 @@ done
 # --- what a peer sends, and what is left open ---------------------------------------
 
 broken 'surplus not closed' src/recv.rs '/fn drop/,/}/s/self.close_all_but(&mut \[\]);//' \
-	surplus full_table fault syscalls signal-safety model
+	surplus full_table fault syscalls signal-safety model soak
 broken 'pidfd not closed' src/recv.rs 's/Kind::Pidfd => descriptors.has_pidfd = true/Kind::Pidfd => ()/' \
 	socket_options simulated_kernel fault syscalls signal-safety model
 broken 'MSG_CTRUNC ignored' src/recv.rs 's/if incoming.control_truncated {/if false {/' \
-	full_table simulated_kernel fault syscalls model
+	full_table simulated_kernel fault syscalls model soak
 broken 'MSG_TRUNC ignored' src/recv.rs 's/(incoming.data_truncated && /(false \&\& /' \
 	message_errors model
 broken 'cmsg_len trusted' src/cmsg.rs 's/?\.min(control.len());/?;/' \
