@@ -11,15 +11,7 @@ export LIBSENDFD="$library/libsendfd.so.1"
 # shellcheck disable=SC3045 # dash and bash have it
 ulimit -S -n 4096 2>/dev/null || :
 scratch_directory
-
-processes=' '
-clean_up() {
-	for process in $processes; do
-		kill "$process" 2>/dev/null && wait "$process" 2>/dev/null
-	done
-	cd / && rm -rf "$scratch"
-}
-trap clean_up EXIT
+. checks/processes.sh
 
 # tests COMMAND...: the tests of a program that prints TAP, counted among these.
 tests() {
@@ -36,29 +28,10 @@ tests() {
 	esac
 }
 
-# wait_until COMMAND...: until it succeeds, for 20 seconds at most.
-wait_until() {
-	tries=400
-	until "$@"; do
-		tries=$((tries - 1))
-		[ "$tries" -gt 0 ] || return 1
-		sleep 0.05
-	done
-}
-
-# finish PROCESS: waits for it; its status in status.
-finish() {
-	wait "$1" 2>/dev/null
-	status=$?
-	processes="${processes%% "$1" *} ${processes#* "$1" }"
-}
-
 # start_server COMMAND...: its process in server.
 start_server() {
-	rm -f server.log
-	timeout -k 5 60 "$@" >server.log 2>&1 &
-	server=$!
-	processes="$processes$server "
+	background server.log "$@"
+	server=$process
 	wait_until grep -qs ': listening on' server.log
 }
 

@@ -4,9 +4,7 @@
 # is left behind. checks/handover_peer.c is the other side.
 . checks/tap.sh
 scratch_directory
-processes=''
-# timeout(1) passes the signal on.
-trap 'kill $processes 2>/dev/null; rm -rf "$scratch"' EXIT
+. checks/processes.sh
 
 handover=$O/examples/handover
 load=$O/examples/load
@@ -25,24 +23,19 @@ start() {
 	: >"$log" # here, as what an earlier one printed is not to be taken for its
 	timeout -k 5 60 "$@" >"$log" 2>&1 <&3 &
 	process=$!
-	processes="$processes $process"
+	processes="$processes$process "
 }
 
 # printed NAME PATTERN: waits until a line of NAME.log fits.
 printed() {
-	tries=1500
-	until grep -q "$2" "$scratch/$1.log"; do
-		tries=$((tries - 1))
-		[ "$tries" -gt 0 ] || { cat "$scratch/$1.log" && return 1; }
-		sleep 0.01
-	done
+	wait_until grep -q "$2" "$scratch/$1.log" || { cat "$scratch/$1.log" && return 1; }
 }
 
 # ends PROCESS NAME: that it does, with status 0; a test of its own, as only the
 # shell that has started it can wait for it.
 ends() {
-	wait "$1"
-	is $? 0 "$2"
+	finish "$1"
+	is "$status" 0 "$2"
 }
 
 # start_server NAME ARGUMENT...: and waits for it; sets process and NAME's pid.
@@ -62,12 +55,11 @@ count() {
 
 # one_more NAME PATTERN NUMBER: waits until more than that number of lines fit.
 one_more() {
-	tries=1000
-	until [ "$(count "$1" "$2")" -gt "$3" ]; do
-		tries=$((tries - 1))
-		[ "$tries" -gt 0 ] || { cat "$scratch/$1.log" && return 1; }
-		sleep 0.01
-	done
+	wait_until has_more "$@" || { cat "$scratch/$1.log" && return 1; }
+}
+
+has_more() {
+	[ "$(count "$1" "$2")" -gt "$3" ]
 }
 
 # report NAME PID: prints OPEN (LISTENING, CONNECTIONS, OTHERS) of a server.

@@ -11,6 +11,7 @@ fi
 unrelated=$(realpath "$O/examples/unrelated")
 library=$(realpath "$O")
 scratch_directory
+. checks/processes.sh
 misbehaving_client=$scratch/misbehaving_client
 "${CC:-cc}" -std=c11 -D_GNU_SOURCE -Wall -Wextra -Werror -Iinclude -o "$misbehaving_client" \
 	checks/misbehaving_client.c "$O/libsendfd.a" || misbehaving_client=''
@@ -20,48 +21,12 @@ cd "$scratch" && mkdir place || exit 1
 socket=place/socket
 printf 'the content of a file\n' >file
 
-processes=' '
-clean_up() {
-	for process in $processes; do
-		kill "$process" 2>/dev/null && wait "$process" 2>/dev/null
-	done
-	cd / && rm -rf "$scratch"
-}
-trap clean_up EXIT
-
-# background LOG COMMAND...: its output in LOG, its process in process.
-background() {
-	log=$1
-	shift
-	rm -f "$log" # lest what an earlier process printed be taken for this one's
-	timeout -k 5 60 "$@" >"$log" 2>&1 &
-	process=$!
-	processes="$processes$process "
-}
-
-# finish PROCESS: waits for it; its status in status.
-finish() {
-	wait "$1" 2>/dev/null
-	status=$?
-	processes="${processes%% "$1" *} ${processes#* "$1" }"
-}
-
 # run LOG COMMAND...: in the foreground.
 run() {
 	log=$1
 	shift
 	timeout -k 5 60 "$@" >"$log" 2>&1
 	status=$?
-}
-
-# wait_until COMMAND...: until it succeeds, for 20 seconds at most.
-wait_until() {
-	tries=400
-	until "$@"; do
-		tries=$((tries - 1))
-		[ "$tries" -gt 0 ] || return 1
-		sleep 0.05
-	done
 }
 
 # start_server LOG ARGUMENT...: its process in server, its own in server_pid.
