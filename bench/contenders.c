@@ -3,18 +3,12 @@
  * than this: close-on-exec, no SIGPIPE, a look at what came, and nothing else. */
 #include "contenders.h"
 #include "bench.h"
+#include "rights.h"
 #include "sendfd.h"
 
 #include <errno.h>
-#include <string.h>
-#include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
-
-union control_of_one {
-    struct cmsghdr header;
-    char bytes[CMSG_SPACE(sizeof(int))];
-};
 
 /* A multiple of the header's alignment, so that one may follow the other. */
 #define CONTROL_OF_BATCH CMSG_SPACE(BATCH * sizeof(int))
@@ -28,36 +22,6 @@ static struct msghdr message_of(struct iovec *iov, void *control, size_t control
         .msg_control = control,
         .msg_controllen = controllen,
     };
-}
-
-/* Fills in a control message, and returns how long it is. */
-static size_t write_rights(void *control, const int *fds, int nfds)
-{
-    struct cmsghdr *header = control;
-    size_t size = (size_t)nfds * sizeof *fds;
-    header->cmsg_level = SOL_SOCKET;
-    header->cmsg_type = SCM_RIGHTS;
-    header->cmsg_len = CMSG_LEN(size);
-    memcpy(CMSG_DATA(header), fds, size);
-    return CMSG_SPACE(size);
-}
-
-/* Takes the descriptors out of a message that came. */
-static int read_rights(struct msghdr *message, int *fds, int max_fds)
-{
-    struct cmsghdr *header = CMSG_FIRSTHDR(message);
-    if (header == NULL || header->cmsg_level != SOL_SOCKET ||
-        header->cmsg_type != SCM_RIGHTS || (message->msg_flags & MSG_CTRUNC)) {
-        errno = ENOMSG;
-        return -1;
-    }
-    size_t size = header->cmsg_len - CMSG_LEN(0);
-    if (size > (size_t)max_fds * sizeof *fds) {
-        errno = EMSGSIZE;
-        return -1;
-    }
-    memcpy(fds, CMSG_DATA(header), size);
-    return (int)(size / sizeof *fds);
 }
 
 int hand_written_send(int socket, int fd)

@@ -4,18 +4,12 @@
  * out. With CHECK_DOMAIN each send makes sure of its socket first, as libsendfd does.
  *
  * The same names as libsendfd's, so that one program can be linked with either. */
+#include "rights.h"
 #include "sendfd.h"
 
 #include <errno.h>
 #include <stdbool.h>
-#include <string.h>
-#include <sys/socket.h>
 #include <time.h>
-
-union control_of_one {
-    struct cmsghdr header;
-    char bytes[CMSG_SPACE(sizeof(int))];
-};
 
 union control_of_many {
     struct cmsghdr header;
@@ -38,39 +32,6 @@ static bool may_carry_descriptors(int socket)
     return true;
 }
 
-/* Fills in a control message, and returns how long it is. */
-static size_t write_rights(struct cmsghdr *header, const int *fds, int nfds)
-{
-    size_t size = (size_t)nfds * sizeof *fds;
-    header->cmsg_level = SOL_SOCKET;
-    header->cmsg_type = SCM_RIGHTS;
-    header->cmsg_len = CMSG_LEN(size);
-    memcpy(CMSG_DATA(header), fds, size);
-    return CMSG_SPACE(size);
-}
-
-/* Takes the descriptors out of a message that came: how many, or -1. */
-static int read_rights(struct msghdr *message, int *fds, int max_fds)
-{
-    struct cmsghdr *header = CMSG_FIRSTHDR(message);
-    if (message->msg_flags & MSG_CTRUNC) {
-        errno = EMSGSIZE;
-        return -1;
-    }
-    if (header == NULL || header->cmsg_level != SOL_SOCKET ||
-        header->cmsg_type != SCM_RIGHTS) {
-        errno = ENOMSG;
-        return -1;
-    }
-    size_t size = header->cmsg_len - CMSG_LEN(0);
-    if (size > (size_t)max_fds * sizeof *fds) {
-        errno = EMSGSIZE;
-        return -1;
-    }
-    memcpy(fds, CMSG_DATA(header), size);
-    return (int)(size / sizeof *fds);
-}
-
 int sendfd(int socket, int fd)
 {
     union control_of_one control;
@@ -78,7 +39,7 @@ int sendfd(int socket, int fd)
     struct msghdr message = {.msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control};
     if (!may_carry_descriptors(socket))
         return -1;
-    message.msg_controllen = write_rights(&control.header, &fd, 1);
+    message.msg_controllen = write_rights(&control, &fd, 1);
     return (int)sendmsg(socket, &message, MSG_NOSIGNAL);
 }
 
@@ -108,7 +69,7 @@ static ssize_t send_message(int socket, const int *fds, int nfds, const void *da
         return -1;
     if (nfds > 0) {
         message.msg_control = &control;
-        message.msg_controllen = write_rights(&control.header, fds, nfds);
+        message.msg_controllen = write_rights(&control, fds, nfds);
     }
     return sendmsg(socket, &message, flags | MSG_NOSIGNAL);
 }

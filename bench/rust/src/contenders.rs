@@ -34,6 +34,21 @@ fn none_came() -> io::Error {
     io::ErrorKind::UnexpectedEof.into()
 }
 
+/// Passes the numbers in the one array and fills the other; how many came.
+type Pass = fn(&Stage, &[RawFd], &mut [RawFd]) -> io::Result<usize>;
+
+fn one_by(stage: &Stage, pass: Pass) -> io::Result<OwnedFd> {
+    let mut came = [-1];
+    pass(stage, &stage.fds[..1], &mut came)?;
+    Ok(own(came[0]))
+}
+
+fn many_by(stage: &Stage, pass: Pass) -> io::Result<usize> {
+    let mut came = [-1; MANY];
+    let count = pass(stage, &stage.fds, &mut came)?;
+    Ok(close(&came[..count]))
+}
+
 struct Rustix;
 
 impl Rustix {
@@ -176,15 +191,11 @@ impl Contender for SendfdCrate {
     }
 
     fn one(&self, stage: &Stage) -> io::Result<OwnedFd> {
-        let mut came = [-1];
-        Self::pass(stage, &stage.fds[..1], &mut came)?;
-        Ok(own(came[0]))
+        one_by(stage, Self::pass)
     }
 
     fn many(&self, stage: &Stage) -> Option<io::Result<usize>> {
-        let mut came = [-1; MANY];
-        let count = Self::pass(stage, &stage.fds, &mut came);
-        Some(count.map(|count| close(&came[..count])))
+        Some(many_by(stage, Self::pass))
     }
 }
 
@@ -205,15 +216,11 @@ impl Contender for Uds {
     }
 
     fn one(&self, stage: &Stage) -> io::Result<OwnedFd> {
-        let mut came = [-1];
-        Self::pass(stage, &stage.fds[..1], &mut came)?;
-        Ok(own(came[0]))
+        one_by(stage, Self::pass)
     }
 
     fn many(&self, stage: &Stage) -> Option<io::Result<usize>> {
-        let mut came = [-1; MANY];
-        let count = Self::pass(stage, &stage.fds, &mut came);
-        Some(count.map(|count| close(&came[..count])))
+        Some(many_by(stage, Self::pass))
     }
 }
 
@@ -292,8 +299,6 @@ impl Contender for Libsendfd {
     }
 
     fn many(&self, stage: &Stage) -> Option<io::Result<usize>> {
-        let mut came = [-1; MANY];
-        let count = Self::pass(stage, &stage.fds, &mut came);
-        Some(count.map(|count| close(&came[..count])))
+        Some(many_by(stage, Self::pass))
     }
 }
