@@ -63,7 +63,9 @@ extern "C" {
  * ECONNRESET    the connection was reset by the peer
  * EAGAIN        the queue is full, and the socket is non-blocking or has a
  *               send timeout (SO_SNDTIMEO)
- * EINTR         a signal handler ran before anything was sent
+ * EINTR         a signal handler ran before anything was sent; after one with
+ *               SA_RESTART, as signal(2) installs it, the kernel goes on waiting,
+ *               unless the socket has a timeout
  * ETOOMANYREFS  this user has more descriptors in flight (sent and not yet
  *               received) than RLIMIT_NOFILE; it passes as they are received
  * EPERM         the receiver takes no descriptors (SO_PASSRIGHTS is 0, Linux
@@ -74,7 +76,9 @@ extern "C" {
  * Thread-safe and async-signal-safe; a cancellation point, as sendmsg(2) is.
  * Since version 1.0.0.
  */
-SENDFD_MUST_USE int sendfd(int unix_domain_socket_fd, int fd);
+SENDFD_MUST_USE
+int sendfd(int unix_domain_socket_fd,
+           int fd);
 
 /**
  * Receives one descriptor from a Unix-domain socket: reads one message and one
@@ -106,13 +110,16 @@ SENDFD_MUST_USE int sendfd(int unix_domain_socket_fd, int fd);
  * ECONNRESET    the peer closed without having received all that we sent
  * EAGAIN        nothing has come, and the socket is non-blocking or has a
  *               receive timeout (SO_RCVTIMEO)
- * EINTR         a signal handler ran before anything came
+ * EINTR         a signal handler ran before anything came; after one with
+ *               SA_RESTART, as signal(2) installs it, the kernel goes on waiting,
+ *               unless the socket has a timeout
  * ENOMEM        the system is short of memory
  *
  * Thread-safe and async-signal-safe; a cancellation point, as recvmsg(2) is.
  * Since version 1.0.0.
  */
-SENDFD_MUST_USE int recvfd(int unix_domain_socket_fd);
+SENDFD_MUST_USE
+int recvfd(int unix_domain_socket_fd);
 
 /**
  * Sends 1 to 253 descriptors over a Unix-domain socket as one message, with

@@ -168,7 +168,9 @@ unsafe fn to_write<'a, T>(array: *mut T, len: usize) -> Result<&'a mut [MaybeUni
 /// ECONNRESET    the connection was reset by the peer
 /// EAGAIN        the queue is full, and the socket is non-blocking or has a
 ///               send timeout (SO_SNDTIMEO)
-/// EINTR         a signal handler ran before anything was sent
+/// EINTR         a signal handler ran before anything was sent; after one with
+///               SA_RESTART, as signal(2) installs it, the kernel goes on waiting,
+///               unless the socket has a timeout
 /// ETOOMANYREFS  this user has more descriptors in flight (sent and not yet
 ///               received) than RLIMIT_NOFILE; it passes as they are received
 /// EPERM         the receiver takes no descriptors (SO_PASSRIGHTS is 0, Linux
@@ -213,7 +215,9 @@ pub extern "C" fn sendfd(unix_domain_socket_fd: c_int, fd: c_int) -> c_int {
 /// ECONNRESET    the peer closed without having received all that we sent
 /// EAGAIN        nothing has come, and the socket is non-blocking or has a
 ///               receive timeout (SO_RCVTIMEO)
-/// EINTR         a signal handler ran before anything came
+/// EINTR         a signal handler ran before anything came; after one with
+///               SA_RESTART, as signal(2) installs it, the kernel goes on waiting,
+///               unless the socket has a timeout
 /// ENOMEM        the system is short of memory
 ///
 /// Thread-safe and async-signal-safe; a cancellation point, as recvmsg(2) is.
