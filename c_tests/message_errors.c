@@ -274,6 +274,33 @@ static void long_payload_of_a_stream(void)
     close_pair(pair);
 }
 
+/* A receive that fails has taken the bytes that it would have brought, also those before
+ * the message with the descriptors; the rest stays, without any. */
+static void rest_of_a_stream(void)
+{
+    int pair[2], fds[1], nfds = 1;
+    char data[16];
+    socket_pair(SOCK_STREAM, pair);
+    int before = count_fds();
+    need(send(pair[0], "earlier", 7, 0) == 7);
+    need(raw_send(pair[0], "message", 7, files, 2) == 7);
+    fails(recvfds_msg(pair[1], fds, &nfds, data, 10, 0), EMSGSIZE,
+          "SOCK_STREAM: 7 bytes, and 7 with 2 descriptors, with room for 10 and 1");
+    is(count_fds(), before, "SOCK_STREAM: both are closed");
+    nfds = 1;
+    is(recvfds_msg(pair[1], fds, &nfds, data, sizeof data, 0), 4,
+       "SOCK_STREAM: what was beyond the 10 comes");
+    ok(nfds == 0 && memcmp(data, "sage", 4) == 0, "SOCK_STREAM: as bytes alone");
+    need(raw_send(pair[0], "abc", 3, files, 2) == 3);
+    fails(recvfd(pair[1]), EMSGSIZE,
+          "SOCK_STREAM: 3 bytes with 2 descriptors, to recvfd");
+    fails(recvfd(pair[1]), ENOMSG, "SOCK_STREAM: the second byte has none");
+    fails(recvfd(pair[1]), ENOMSG, "SOCK_STREAM: nor the third");
+    ok(passes_a_file(pair), "SOCK_STREAM: then the next message comes");
+    is(count_fds(), before, "SOCK_STREAM: and nothing is left open");
+    close_pair(pair);
+}
+
 /* A datagram is sent whole or not at all. */
 static void too_large_to_send(const struct socket_type *type)
 {
@@ -390,6 +417,7 @@ int main(void)
             full_table(type, room);
         if (type->type == SOCK_STREAM) {
             long_payload_of_a_stream();
+            rest_of_a_stream();
         } else {
             long_payload(type, 0);
             long_payload(type, 3);

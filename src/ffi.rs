@@ -201,7 +201,8 @@ pub extern "C" fn sendfd(unix_domain_socket_fd: c_int, fd: c_int) -> c_int {
 /// Errors:
 /// ENOMSG        a message came with no descriptor in it; its byte is consumed
 /// EMSGSIZE      more than one descriptor came; all are closed and the message
-///               is consumed
+///               is consumed (SOCK_STREAM: its first byte; if it has more, they
+///               come next and are ENOMSG)
 /// EMFILE, ENFILE  the table of descriptors of this process, or of the system,
 ///               is full; the message is consumed, and what was in it is lost
 /// EACCES        a security module refused the descriptor; likewise consumed
@@ -471,8 +472,9 @@ pub unsafe extern "C" fn sendfds_msg(
 /// Errors: those of recvfds() but ENOMSG, and
 /// EMSGSIZE      more than *nfds descriptors came, or (SOCK_SEQPACKET, SOCK_DGRAM)
 ///               more than len bytes; all descriptors are closed, and the message
-///               is consumed, unless MSG_PEEK was given: then it stays in the
-///               queue, and so will the next peek fail
+///               is consumed (SOCK_STREAM: the bytes that would have come, and the
+///               rest of it comes next, without descriptors), unless MSG_PEEK was
+///               given: then it stays in the queue, and so will the next peek fail
 /// EINVAL        *nfds is below 0, or len is 0 or above SSIZE_MAX, or flags has
 ///               another bit; nothing is consumed
 /// EFAULT        nfds or data is NULL, or fds is and *nfds is not 0; likewise
