@@ -1,12 +1,15 @@
 /* At the descriptor limit a message that is received is lost. The recipe of
  * libsendfd(7) loses none: peek with recvfds_msg, and when that has brought the
  * descriptors, consume as many bytes with read(2), which opens nothing. Where the
- * table is full the peek fails and the message stays queued until there is room. */
+ * table is full the peek fails and the message stays queued until there is room, also
+ * where another thread makes it. */
 #include "peer.h"
 #include "sendfd.h"
 #include "tap.h"
 
 #include <errno.h>
+#include <pthread.h>
+#include <stdatomic.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -171,6 +174,57 @@ static void step_by_step(const struct socket_type *type)
     close_pair(pair);
 }
 
+/* --- beside a thread that opens and closes ------------------------------------ */
+
+#define BESIDE_MESSAGES 3000
+
+static atomic_bool over;
+
+static void *open_and_close(void *unused)
+{
+    while (!over) {
+        int fd = dup(0);
+        if (fd >= 0)
+            close(fd);
+    }
+    return unused;
+}
+
+/* The thread takes the only room and gives it back: a peek tells EMFILE, or EACCES where
+ * it has come back before the library could see that there was none. */
+static void beside_a_thread(const struct socket_type *type)
+{
+    int pair[2], came = 0, failed = 0, others = 0;
+    bool right = true;
+    char byte, consumed;
+    pthread_t thread;
+    socket_pair(type->type, pair);
+    int before = count_fds();
+    over = false;
+    leave_room_for(1);
+    need(pthread_create(&thread, NULL, open_and_close, NULL) == 0);
+    for (int i = 0; i < BESIDE_MESSAGES; i++) {
+        int fd, nfds;
+        need(sendfds(pair[0], &files[i % FILES], 1) == 1);
+        while (nfds = 1, recvfds_msg(pair[1], &fd, &nfds, &byte, 1, MSG_PEEK) == -1) {
+            failed++;
+            others += errno != EMFILE && errno != EACCES;
+        }
+        right = right && nfds == 1 && same_file(fd, files[i % FILES]);
+        close_fds(&fd, nfds);
+        came += read(pair[1], &consumed, 1) == 1;
+    }
+    over = true;
+    need(pthread_join(thread, NULL) == 0);
+    restore_limit();
+    is(came, BESIDE_MESSAGES, "%s: all messages come beside a thread (%d peeks failed)",
+       type->name, failed);
+    ok(right, "%s: with their descriptors", type->name);
+    is(others, 0, "%s: peeks fail with EMFILE or EACCES only", type->name);
+    is(count_fds(), before, "%s: and nothing is left open", type->name);
+    close_pair(pair);
+}
+
 int main(void)
 {
     int before = count_fds();
@@ -178,6 +232,7 @@ int main(void)
     for (int i = 0; i < SOCKET_TYPES; i++) {
         step_by_step(&socket_types[i]);
         loses_nothing(&socket_types[i]);
+        beside_a_thread(&socket_types[i]);
     }
     close_fds(files, FILES);
     is(count_fds(), before, "no descriptor is left open");

@@ -100,7 +100,8 @@ int sendfd(int unix_domain_socket_fd,
  *               come next and are ENOMSG)
  * EMFILE, ENFILE  the table of descriptors of this process, or of the system,
  *               is full; the message is consumed, and what was in it is lost
- * EACCES        a security module refused the descriptor; likewise consumed
+ * EACCES        a security module refused the descriptor, or another thread has
+ *               closed one since the table was full; likewise consumed
  * any other     from Linux 7.3 on, with SO_RIGHTS_NOTRUNC, the errno for which
  *               the kernel refused the descriptor; likewise consumed
  * EAFNOSUPPORT  no descriptor came, and the socket is not a Unix-domain one

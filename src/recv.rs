@@ -123,7 +123,8 @@ fn take(
 /// Why the kernel delivered fewer descriptors than were sent. It has no errno
 /// for that: there is room in the buffer for all that can come, so either the
 /// table was full, and then it still is for one more, or a security module
-/// refused. To be asked while what came is open.
+/// refused. To be asked while what came is open. If another thread has closed
+/// something since, this takes a full table for a refusal.
 fn why_fewer(socket: c_int) -> Errno {
     match sys::duplicate(socket) {
         Ok(copy) => {
