@@ -264,6 +264,42 @@ static void receiver_dies(const struct socket_type *type)
     is(sender->error, error, "%s: which ends the wait", type->name);
 }
 
+/* The peer is gone, and others have so many in flight that nothing can be sent. */
+static void send_to_the_gone(struct sender *self)
+{
+    int gone[2], others[2];
+    socket_pair(self->type, gone);
+    socket_pair(SOCK_STREAM, others);
+    close(gone[1]);
+    while (sendfds(others[0], to_send, SENDFD_MAX_FDS) > 0)
+        ;
+    set_timeout(gone[0], SO_SNDTIMEO, 30);
+    self->returned = sendfds_all(gone[0], to_send, 1);
+    self->error = errno;
+    close_pair(others);
+    do
+        self->then_returned = sendfds_all(gone[0], to_send, 1);
+    while (self->then_returned == -1 && errno == EAGAIN && !self->alone);
+    self->then_error = errno;
+    close(gone[0]);
+}
+
+/* A datagram socket counts what is in flight before it looks for its peer. */
+static void gone_while_others_send(const struct socket_type *type)
+{
+    bool looks_later = type->type == SOCK_DGRAM;
+    pid_t child = start_sender(type->type, send_to_the_gone, 0);
+    end_sender(child);
+    close(sender->pair[1]);
+    is(sender->returned, -1, "%s: the peer is gone, others have too many in flight",
+       type->name);
+    is(sender->error, looks_later ? EAGAIN : EPIPE, "%s: which is told %s", type->name,
+       looks_later ? "later: the timeout is" : "at once");
+    is(sender->then_returned, -1, "%s: when theirs have come", type->name);
+    is(sender->then_error, looks_later ? ECONNREFUSED : EPIPE, "%s: it is told",
+       type->name);
+}
+
 /* Non-blocking, each time from where the last one ended. */
 static void send_in_parts(struct sender *self)
 {
@@ -327,6 +363,7 @@ int main(void)
         slow_receiver(type);
         in_parts(type);
         receiver_dies(type);
+        gone_while_others_send(type);
         ends(type, "non-blocking", send_nonblocking, 0, ETOOMANYREFS);
         ends(type, "a signal", send_interrupted, 0, EINTR);
         ends(type, "a signal with SA_RESTART", send_interrupted, SA_RESTART, EINTR);

@@ -323,8 +323,9 @@ pub unsafe extern "C" fn recvfds(
 /// On a blocking socket ETOOMANYREFS is waited out, as a full queue is: it
 /// sleeps 1 ms, then twice as long each time up to 32 ms, and tries again, until
 /// the receiver has taken enough, or is gone (EPIPE; SOCK_SEQPACKET: ECONNRESET
-/// if it left something unread; SOCK_DGRAM: ECONNREFUSED), or a signal handler has
-/// run (EINTR), or the send timeout of the socket (SO_SNDTIMEO) is over (EAGAIN).
+/// if it left something unread; SOCK_DGRAM: ECONNREFUSED, which the kernel tells
+/// only once there are not too many in flight), or a signal handler has run
+/// (EINTR), or the send timeout of the socket (SO_SNDTIMEO) is over (EAGAIN).
 ///
 /// Errors: those of sendfds(), and
 /// EINVAL        nfds is below 1, or one of the descriptors cannot be passed
