@@ -79,19 +79,26 @@ help:
 # What rustc makes. Cargo decides what is out of date, as make does not know all
 # that it reads; the copy is newer than what is made of it only if it differs.
 rust_archive := $(O)/libsendfd-rust.a
+cargo_output := $(TARGETDIR)/$(CARGO_BUILD_TARGET:%=%/)release/libsendfd.a
+
+# Root may have no cargo, or an older one, and is to leave nothing of its own in $(O):
+# make install takes what is built if no source is newer.
+unchanged = [ -z "$$(find src Cargo.toml Cargo.lock build.rs -newer $(rust_archive))" ]
+may_take_what_is_built = ! command -v $(firstword $(CARGO)) >/dev/null$(if \
+	$(filter install,$(MAKECMDGOALS)),$(if $(filter-out install installcheck,$(MAKECMDGOALS)),, \
+	|| $(unchanged)))
 
 .PHONY: cargo
 $(rust_archive): cargo ;
 cargo:
 	$(call say,CARGO,$(rust_archive))
-	$(quiet)if [ -f $(rust_archive) ] && ! command -v $(firstword $(CARGO)) >/dev/null; then \
-		echo 'no $(firstword $(CARGO)) here (sudo make install?): taking what is built'; exit; \
+	$(quiet)if [ -f $(rust_archive) ] && { $(may_take_what_is_built); }; then \
+		echo 'taking what is built'; exit; \
 	fi; \
 	$(CARGO) rustc $(CARGOFLAGS) $(if $(filter 0,$(V)),--quiet) --release --lib \
 		--crate-type staticlib --target-dir $(TARGETDIR) -- \
 		-C force-unwind-tables=yes --remap-path-prefix=$(CURDIR)=libsendfd-$(version) && \
-	{ cmp -s $(TARGETDIR)/release/libsendfd.a $(rust_archive) || \
-		cp $(TARGETDIR)/release/libsendfd.a $(rust_archive); }
+	{ cmp -s $(cargo_output) $(rust_archive) || cp $(cargo_output) $(rust_archive); }
 
 # One object with what the exported functions need, and no other global name.
 $(O)/sendfd.o: $(rust_archive) $(map)

@@ -22,6 +22,19 @@ done
 is "$($MAKE -s -C "$source_tree" O="$scratch/out" CARGO="$CARGO" CARGOFLAGS="$CARGOFLAGS" V=1 2>&1 | grep -c -e ' -shared ')" \
 	0 'a second make links nothing anew'
 
+build_in_place() {
+	$MAKE -s -C "$source_tree" O="$scratch/out" CARGOFLAGS="$CARGOFLAGS" DESTDIR="$scratch/root" "$@"
+}
+ok 'make install needs no cargo that works where all is built' build_in_place install CARGO=false
+ok 'what is installed is what was built' cmp "$scratch/out/libsendfd.a" \
+	"$scratch/root/usr/local/lib/libsendfd.a"
+chmod u+w "$source_tree"/src/*.rs
+touch "$source_tree/src/lib.rs"
+is "$(build_in_place install CARGO=false >/dev/null 2>&1 && echo installed)" '' \
+	'where a source is newer, it does'
+ok 'CARGO_BUILD_TARGET is heeded' env CARGO_BUILD_TARGET="$(rustc -vV | sed -n 's/^host: //p')" \
+	$MAKE -s -C "$source_tree" O="$scratch/target" CARGO="$CARGO" CARGOFLAGS="$CARGOFLAGS"
+
 ok 'cargo build --release alone' \
 	$CARGO build $CARGOFLAGS --quiet --release --target-dir "$O/target"
 is "$(readelf -dW "$O/target/release/libsendfd.so" | sed -n 's/.*(SONAME).*\[\(.*\)\]/\1/p')" \

@@ -149,10 +149,7 @@ build() {
 		all $(programs)
 }
 
-# With CARGO_BUILD_TARGET cargo puts what it builds elsewhere than make looks.
 build_across() {
-	mkdir -p "$here/$name/target/release"
-	ln -sf "../$triple/release/libsendfd.a" "$here/$name/target/release/libsendfd.a"
 	build CARGO_BUILD_TARGET="$triple" CC="$here/bin/$name/gcc" CXX="$here/bin/$name/g++" \
 		LD="$here/bin/$name/ld" AR="$here/bin/$name/ar" \
 		OBJCOPY="$here/bin/$name/objcopy" "$@"
