@@ -12,7 +12,7 @@ fn main() {
 
 #[cfg(feature = "header")]
 mod header {
-    use std::env;
+    use std::{env, fs};
 
     pub(crate) fn generate() {
         for input in ["src/ffi.rs", "cbindgen.toml"] {
@@ -34,9 +34,24 @@ mod header {
             .with_src("src/ffi.rs")
             .generate();
         match generated {
-            Ok(bindings) => drop(bindings.write_to_file(header)),
+            Ok(bindings) => {
+                if let Err(error) = fs::write(header, text_of(&bindings)) {
+                    println!("cargo::error=the header: {error}");
+                }
+            }
             Err(error) => println!("cargo::error=cbindgen: {error}"),
         }
+    }
+
+    /// The header, without the comments of C99 that cbindgen puts behind `#endif`: as
+    /// C89 they are a warning.
+    fn text_of(bindings: &cbindgen::Bindings) -> String {
+        let mut text = Vec::new();
+        bindings.write(&mut text);
+        String::from_utf8_lossy(&text)
+            .replace("#endif // __cplusplus", "#endif")
+            .replace("#endif  // __cplusplus", "#endif")
+            .replace("}  // extern \"C\"", "}")
     }
 
     /// The version as the header has it; Cargo.toml is where it stands.

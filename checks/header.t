@@ -1,6 +1,6 @@
 #!/bin/sh
 # include/sendfd.h is what src/ffi.rs says, and compiles without a warning as
-# every C and C++ from C99 and C++11 on, alone and included twice.
+# every C and C++ from C89 and C++11 on, alone and included twice.
 . checks/tap.sh
 scratch_directory
 
@@ -27,7 +27,7 @@ END
 cp "$scratch/program.c" "$scratch/program.cc"
 
 warnings="-Wall -Wextra -Wpedantic -pedantic-errors -Werror -Wno-maybe-uninitialized -Iinclude -c -o $scratch/object"
-for standard in c99 c11 c17; do
+for standard in c89 c99 c11 c17; do
 	ok "clean as $standard" $CC -std=$standard $warnings "$scratch/program.c"
 done
 if have "$CXX"; then

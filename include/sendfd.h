@@ -36,7 +36,7 @@
 
 #ifdef __cplusplus
 extern "C" {
-#endif // __cplusplus
+#endif
 
 /**
  * Sends one descriptor over a Unix-domain socket, with one byte of value 0:
@@ -342,7 +342,7 @@ ssize_t recvfds_msg(int unix_domain_socket_fd,
 const char *sendfd_version(void);
 
 #ifdef __cplusplus
-}  // extern "C"
-#endif  // __cplusplus
+}
+#endif
 
 #endif  /* SENDFD_H */
