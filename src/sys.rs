@@ -97,7 +97,7 @@ pub(crate) fn recvmsg<'c>(
         reason = "size_t on glibc, socklen_t on musl"
     )]
     let control_len = control.len().min(message.msg_controllen as usize);
-    // SAFETY: recvmsg succeeded and says that it wrote this many bytes of `control`.
+    // SAFETY: recvmsg had its address, so these bytes are whatever it left there; padding, which it only counts, nobody reads.
     let control = unsafe { core::slice::from_raw_parts(control.as_ptr().cast(), control_len) };
     Ok(Incoming {
         bytes,
