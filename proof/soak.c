@@ -59,6 +59,7 @@ static struct {
 
 static int ends[WORKERS][WORKERS][SOCKET_TYPES]; /* [of][to] */
 static bool killed[WORKERS];
+static char *directory;
 
 static struct {
     unsigned long tried, sent, not_sent, delivered, lost, in_queue, in_hand, unseen;
@@ -472,6 +473,9 @@ static void prepare_all(int seconds)
     shared = mmap(NULL, sizeof *shared, PROT_READ | PROT_WRITE,
                   MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     need(shared != MAP_FAILED);
+    directory = make_directory();
+    need(strlen(directory) < sizeof shared->directory && chmod(directory, 0777) == 0);
+    strcpy(shared->directory, directory);
     workers_uid = getuid() == 0 ? 0x60000000 + (uid_t)getpid() : getuid();
     need(signal(SIGALRM, give_up) != SIG_ERR);
     alarm((unsigned)(seconds + 2 * STOP_SECONDS + CLEAN_SECONDS));
@@ -490,6 +494,7 @@ int main(int argc, char **argv)
         play_round(&state);
     tell((double)(now_ms() - start) / 1000);
     stop_workers();
+    remove_directory(directory);
     is(shared->wrong, 0,
        "every message is delivered, reported as lost, or lost by a kill");
     ok(total.delivered > 0 &&

@@ -36,6 +36,7 @@ struct shared {
     struct worker_state workers[WORKERS];
     atomic_int round, stopping, wrong;
     atomic_ulong told[256]; /* how often which errno was reported */
+    char directory[256];    /* for files: one that is killed cannot remove its own */
     atomic_ulong inodes_seen;
     uint32_t inodes[MOST_INODES]; /* of the sockets that were made last */
 };

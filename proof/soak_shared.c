@@ -146,7 +146,8 @@ static int written_to(int fd, const uint64_t *bits)
 
 static int in_file(const uint64_t *bits)
 {
-    char path[] = P_tmpdir "/soak.XXXXXX";
+    char path[sizeof shared->directory + sizeof "/file.XXXXXX"];
+    snprintf(path, sizeof path, "%s/file.XXXXXX", shared->directory);
     int fd = mkostemp(path, O_CLOEXEC);
     if (fd >= 0)
         unlink(path);
