@@ -64,8 +64,8 @@ extern "C" {
  * EAGAIN        the queue is full, and the socket is non-blocking or has a
  *               send timeout (SO_SNDTIMEO)
  * EINTR         a signal handler ran before anything was sent; after one with
- *               SA_RESTART, as signal(2) installs it, the kernel goes on waiting,
- *               unless the socket has a timeout
+ *               SA_RESTART, as signal(2) installs it, the kernel goes on
+ *               waiting, unless the socket has a timeout
  * ETOOMANYREFS  this user has more descriptors in flight (sent and not yet
  *               received) than RLIMIT_NOFILE; it passes as they are received
  * EPERM         the receiver takes no descriptors (SO_PASSRIGHTS is 0, Linux
@@ -76,9 +76,7 @@ extern "C" {
  * Thread-safe and async-signal-safe; a cancellation point, as sendmsg(2) is.
  * Since version 1.0.0.
  */
-SENDFD_MUST_USE
-int sendfd(int unix_domain_socket_fd,
-           int fd);
+SENDFD_MUST_USE int sendfd(int unix_domain_socket_fd, int fd);
 
 /**
  * Receives one descriptor from a Unix-domain socket: reads one message and one
@@ -100,8 +98,8 @@ int sendfd(int unix_domain_socket_fd,
  *               come next and are ENOMSG)
  * EMFILE, ENFILE  the table of descriptors of this process, or of the system,
  *               is full; the message is consumed, and what was in it is lost
- * EACCES        a security module refused the descriptor, or another thread has
- *               closed one since the table was full; likewise consumed
+ * EACCES        a security module refused the descriptor, or another thread
+ *               has closed one since the table was full; likewise consumed
  * any other     from Linux 7.3 on, with SO_RIGHTS_NOTRUNC, the errno for which
  *               the kernel refused the descriptor; likewise consumed
  * EAFNOSUPPORT  no descriptor came, and the socket is not a Unix-domain one
@@ -113,15 +111,14 @@ int sendfd(int unix_domain_socket_fd,
  * EAGAIN        nothing has come, and the socket is non-blocking or has a
  *               receive timeout (SO_RCVTIMEO)
  * EINTR         a signal handler ran before anything came; after one with
- *               SA_RESTART, as signal(2) installs it, the kernel goes on waiting,
- *               unless the socket has a timeout
+ *               SA_RESTART, as signal(2) installs it, the kernel goes on
+ *               waiting, unless the socket has a timeout
  * ENOMEM        the system is short of memory
  *
  * Thread-safe and async-signal-safe; a cancellation point, as recvmsg(2) is.
  * Since version 1.0.0.
  */
-SENDFD_MUST_USE
-int recvfd(int unix_domain_socket_fd);
+SENDFD_MUST_USE int recvfd(int unix_domain_socket_fd);
 
 /**
  * Sends 1 to 253 descriptors over a Unix-domain socket as one message, with
