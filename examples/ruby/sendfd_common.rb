@@ -12,8 +12,7 @@
 #
 # Ruby's own sockets are non-blocking: here they are waited for, as Ruby's own
 # methods do. Timeout, Thread#kill and Ctrl-C end the wait, and other threads run.
-# What has come when an exception ends a receive is closed. (Ctrl-C cannot be put
-# off as the others can: in the moment when recvfd returns it may lose the number.)
+# What has come when an exception ends a receive is closed.
 #
 # A socket that blocks, of another process say, is waited for before the call. It
 # may still block in C if another thread or process takes the message first, and
@@ -203,14 +202,13 @@ module SendFD
       raise SystemCallError.new(name.to_s, errno)
     end
 
+    # recvfds of one is recvfd, but that the number is in memory, and not lost if an
+    # exception comes between the call and the next line. To put exceptions off would
+    # lose the one that comes just before a call that blocks: it would block for ever.
     def receive_one(socket, fds)
+      slots = slots(1)
       transfer(:recvfd, socket, :wait_readable) do |number|
-        # An exception between the call and the next line would lose the number.
-        Thread.handle_interrupt(NEVER) do
-          fd, errno = Library.call(:recvfd, number)
-          fds << fd if fd >= 0
-          [fd, errno]
-        end
+        filling(fds, slots) { Library.call(:recvfds, number, slots, 1) }
       end
       fds.first
     end
