@@ -34,6 +34,9 @@ SHELLCHECK ?= shellcheck
 # Everything that is built goes below O: the source tree may be read-only.
 O         ?= build
 TARGETDIR := $(O)/target
+ifneq ($(words $(O) $(CURDIR)),2)
+$(error make cannot build in a directory with a space in its name: $(CURDIR), O=$(O))
+endif
 
 version := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml)
 soname  := libsendfd.so.$(firstword $(subst ., ,$(version)))
@@ -79,6 +82,7 @@ help:
 # What rustc makes. Cargo decides what is out of date, as make does not know all
 # that it reads; the copy is newer than what is made of it only if it differs.
 rust_archive := $(O)/libsendfd-rust.a
+oldest_rust  := $(shell sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml)
 cargo_output := $(TARGETDIR)/$(CARGO_BUILD_TARGET:%=%/)release/libsendfd.a
 
 # Root may have no cargo, or an older one, and is to leave nothing of its own in $(O):
@@ -98,7 +102,9 @@ cargo:
 	$(CARGO) rustc $(CARGOFLAGS) $(if $(filter 0,$(V)),--quiet) --release --lib \
 		--crate-type staticlib --target-dir $(TARGETDIR) -- \
 		-C force-unwind-tables=yes --remap-path-prefix=$(CURDIR)=libsendfd-$(version) && \
-	{ cmp -s $(cargo_output) $(rust_archive) || cp $(cargo_output) $(rust_archive); }
+	{ cmp -s $(cargo_output) $(rust_archive) || cp $(cargo_output) $(rust_archive); } || { \
+		printf 'libsendfd needs Rust %s or later (Debian 12: cargo-web); this is %s\n' \
+			'$(oldest_rust)' "$$($(CARGO) --version)" >&2; exit 1; }
 
 # One object with what the exported functions need, and no other global name.
 $(O)/sendfd.o: $(rust_archive) $(map)

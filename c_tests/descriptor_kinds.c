@@ -325,7 +325,7 @@ static void a_terminal(void)
 {
     int master = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC);
     if (master < 0) {
-        tap_skip("%s: there are no pseudo-terminals", type->name);
+        tap_skip("%s: a pseudo-terminal: there are none here", type->name);
         return;
     }
     need(grantpt(master) == 0 && unlockpt(master) == 0);
