@@ -42,6 +42,9 @@ struct seen {
     int wrong_bytes, wrong_files, elsewhere, arrivals, end;
     int came_with[MESSAGES]; /* descriptors */
     pthread_t thread;
+    /* Held while a message begins to be sent: nothing is taken out meanwhile, or a
+     * receiver that is as fast as the sender makes room for the whole of it. */
+    pthread_mutex_t beginning;
 };
 
 /* The message whose first byte is among these, or -1. */
@@ -51,15 +54,26 @@ static int message_starting_in(size_t from, size_t to)
     return message < MESSAGES && message * MESSAGE_BYTES < to ? (int)message : -1;
 }
 
+static void wait_for(int socket, short event)
+{
+    struct pollfd poll_for = {.fd = socket, .events = event};
+    need(poll(&poll_for, 1, -1) == 1);
+}
+
 static void *receive_all(void *argument)
 {
     struct seen *seen = argument;
     static unsigned char data[100000];
     static int fds[SENDFD_MAX_FDS];
     ssize_t bytes;
-    int nfds;
-    while (nfds = SENDFD_MAX_FDS,
-           (bytes = recvfds_msg(seen->socket, fds, &nfds, data, sizeof data, 0)) > 0) {
+    for (;;) {
+        int nfds = SENDFD_MAX_FDS;
+        wait_for(seen->socket, POLLIN);
+        pthread_mutex_lock(&seen->beginning);
+        bytes = recvfds_msg(seen->socket, fds, &nfds, data, sizeof data, 0);
+        pthread_mutex_unlock(&seen->beginning);
+        if (bytes <= 0)
+            break;
         size_t end = seen->bytes + (size_t)bytes;
         if (end > TOTAL || memcmp(payload + seen->bytes, data, (size_t)bytes) != 0)
             seen->wrong_bytes++;
@@ -79,24 +93,24 @@ static void *receive_all(void *argument)
     return NULL;
 }
 
-static void wait_for_room(int socket)
-{
-    struct pollfd poll_for = {.fd = socket, .events = POLLOUT};
-    need(poll(&poll_for, 1, -1) == 1);
-}
-
 /* How a program is to do it: returns how many calls it took, or -1. */
 static int send_whole(int socket, int nfds, const unsigned char *data, size_t len,
-                      int flags)
+                      int flags, pthread_mutex_t *beginning)
 {
     size_t sent = 0;
     int calls = 0;
     while (sent < len) {
+        bool begins = sent == 0;
+        if (begins)
+            pthread_mutex_lock(beginning);
         ssize_t bytes = sendfds_msg(socket, files, nfds, data + sent, len - sent, flags);
-        if (bytes < 0 && errno != EAGAIN)
+        int error = errno;
+        if (begins)
+            pthread_mutex_unlock(beginning);
+        if (bytes < 0 && error != EAGAIN)
             return -1;
         if (bytes < 0) {
-            wait_for_room(socket);
+            wait_for(socket, POLLOUT);
             continue;
         }
         calls++;
@@ -109,7 +123,7 @@ static int send_whole(int socket, int nfds, const unsigned char *data, size_t le
 /* A sender that never blocks, with a short queue, and a receiver in a thread. */
 static void megabytes(const char *name, bool nonblocking, int flags)
 {
-    struct seen seen = {.wrong_bytes = 0};
+    struct seen seen = {.beginning = PTHREAD_MUTEX_INITIALIZER};
     int pair[2], partial = 0, failed = 0;
     socket_pair(SOCK_STREAM, pair);
     need(set_option(pair[0], SO_SNDBUF, 16384));
@@ -118,8 +132,9 @@ static void megabytes(const char *name, bool nonblocking, int flags)
     seen.socket = pair[1];
     need(pthread_create(&seen.thread, NULL, receive_all, &seen) == 0);
     for (int i = 0; i < MESSAGES; i++) {
-        int calls = send_whole(pair[0], descriptors_of[i],
-                               payload + (size_t)i * MESSAGE_BYTES, MESSAGE_BYTES, flags);
+        int calls =
+            send_whole(pair[0], descriptors_of[i], payload + (size_t)i * MESSAGE_BYTES,
+                       MESSAGE_BYTES, flags, &seen.beginning);
         partial += calls > 1;
         failed += calls < 0;
     }
