@@ -181,6 +181,12 @@ bool is_empty(int socket)
 
 ssize_t raw_send(int socket, const void *data, size_t len, const int *fds, int nfds)
 {
+    return raw_send_flags(socket, data, len, fds, nfds, 0);
+}
+
+ssize_t raw_send_flags(int socket, const void *data, size_t len, const int *fds, int nfds,
+                       int flags)
+{
     _Alignas(struct cmsghdr) char control[CMSG_SPACE(sizeof(int) * 256)];
     struct iovec iov = {.iov_base = (void *)data, .iov_len = len};
     struct msghdr message = {.msg_iov = &iov, .msg_iovlen = 1};
@@ -195,7 +201,7 @@ ssize_t raw_send(int socket, const void *data, size_t len, const int *fds, int n
         header->cmsg_len = CMSG_LEN(size);
         memcpy(CMSG_DATA(header), fds, size);
     }
-    return sendmsg(socket, &message, MSG_NOSIGNAL);
+    return sendmsg(socket, &message, flags | MSG_NOSIGNAL);
 }
 
 ssize_t raw_receive(int socket, size_t len, int flags, struct raw_message *result)

@@ -74,6 +74,8 @@ int drain_queue(int socket, int *nfds);
 /* Sends bytes, and with them nfds descriptors if that is above 0. Checks
  * nothing, retries nothing; returns what sendmsg returns. */
 ssize_t raw_send(int socket, const void *data, size_t len, const int *fds, int nfds);
+ssize_t raw_send_flags(int socket, const void *data, size_t len, const int *fds, int nfds,
+                       int flags);
 
 /* One message as recvmsg(2) brings it; the descriptors are the test's to close. */
 struct raw_message {

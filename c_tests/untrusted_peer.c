@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -185,6 +186,41 @@ static void its_own_end(void)
     close(pair[1]);
 }
 
+static bool is_readable(int socket)
+{
+    struct pollfd poll_for = {.fd = socket, .events = POLLIN};
+    return poll(&poll_for, 1, 0) == 1 && poll_for.revents & POLLIN;
+}
+
+/* A byte out of band, and with it a descriptor. */
+static bool send_out_of_band(int socket, int fd)
+{
+    return raw_send_flags(socket, "", 1, &fd, 1, MSG_OOB) == 1;
+}
+
+/* What poll(2) tells of it does not keep a receive from waiting. */
+static void out_of_band(void)
+{
+    int pair[2], before = count_fds();
+    socket_pair(SOCK_STREAM, pair);
+    if (!send_out_of_band(pair[0], pair[0])) {
+        need(errno == EOPNOTSUPP);
+        tap_skip("bytes out of band: not in this kernel");
+    } else {
+        set_nonblocking(pair[1]);
+        ok(is_readable(pair[1]), "a byte out of band: poll(2) says that there is one");
+        fails(recvfd(pair[1]), EAGAIN, "but a receive would wait");
+        ok(!is_readable(pair[1]), "and has taken it from the queue");
+        ok(passes_a_file(pair), "it is in nobody's way");
+        need(send_out_of_band(pair[0], pair[0]) && passes_a_file(pair));
+        close(pair[0]);
+        is(recvfd(pair[1]), RECVFD_EOF, "nor is what was sent with it");
+        pair[0] = -1;
+    }
+    close_pair(pair);
+    is(count_fds(), before, "and no descriptor of it stays open");
+}
+
 static int accept_one(void *listener)
 {
     int fd = accept(*(int *)listener, NULL, NULL);
@@ -247,6 +283,7 @@ int main(void)
     read_only();
     path_only();
     its_own_end();
+    out_of_band();
     who_it_is();
     is(wait_for_child(run_in_child(receive_as_standard_error, NULL)), 0,
        "where 2 is closed, what is received is standard error");
