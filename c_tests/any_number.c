@@ -8,7 +8,6 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -45,17 +44,6 @@ static bool are_right(const int *fds, int nfds, int first)
         if (inode_of(fds[i]) != inodes[(first + i) % FILES] || !is_close_on_exec(fds[i]))
             return false;
     return true;
-}
-
-/* How many descriptors can be open, wanted at most; root may raise the limit. */
-static int can_hold(int wanted)
-{
-    struct rlimit limit,
-        higher = {.rlim_cur = (rlim_t)wanted, .rlim_max = (rlim_t)wanted};
-    need(getrlimit(RLIMIT_NOFILE, &limit) == 0);
-    if (limit.rlim_cur >= (rlim_t)wanted || setrlimit(RLIMIT_NOFILE, &higher) == 0)
-        return wanted;
-    return (int)limit.rlim_cur;
 }
 
 static void is_received(const char *name, int nfds, int returned, int before)
@@ -171,18 +159,19 @@ static void from_other_messages(const struct socket_type *type)
 }
 
 /* Where one receive ends another goes on. */
-static void in_two_parts(const struct socket_type *type)
+static void in_two_parts(const struct socket_type *type, int at_once)
 {
-    struct sender sender = {.nfds = MOST};
-    int part = 40 * SENDFD_MAX_FDS;
+    int all = at_once < MOST ? at_once : MOST;
+    int part = all / 2 / SENDFD_MAX_FDS * SENDFD_MAX_FDS;
+    struct sender sender = {.nfds = all};
     pid_t child = start_sender(type, &sender);
     int before = count_fds();
     received[part] = -7;
     is_received(type->name, part, recvfds_all(sender.pair[1], received, part), before);
-    is(recvfds_all(sender.pair[1], received, MOST - part), MOST - part,
-       "%s: and recvfds_all of the other %d", type->name, MOST - part);
-    ok(are_right(received, MOST - part, part), "%s: those that follow", type->name);
-    close_fds(received, MOST - part);
+    is(recvfds_all(sender.pair[1], received, all - part), all - part,
+       "%s: and recvfds_all of the other %d", type->name, all - part);
+    ok(are_right(received, all - part, part), "%s: those that follow", type->name);
+    close_fds(received, all - part);
     is(wait_for_child(child), 0, "%s: all were sent at once", type->name);
     ok(is_empty(sender.pair[1]), "%s: nothing is left in the queue", type->name);
     close_pair(sender.pair);
@@ -229,7 +218,7 @@ int main(void)
             between_two_processes(type, counts[k] < at_once ? counts[k] : at_once);
             on_the_wire(type, counts[k]);
         }
-        in_two_parts(type);
+        in_two_parts(type, at_once);
         from_other_messages(type);
         to_other_receivers(type);
     }

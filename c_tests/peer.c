@@ -161,6 +161,16 @@ void restore_limit(void)
     need(setrlimit(RLIMIT_NOFILE, &limit) == 0);
 }
 
+int can_hold(int wanted)
+{
+    struct rlimit limit,
+        higher = {.rlim_cur = (rlim_t)wanted, .rlim_max = (rlim_t)wanted};
+    need(getrlimit(RLIMIT_NOFILE, &limit) == 0);
+    if (limit.rlim_cur >= (rlim_t)wanted || setrlimit(RLIMIT_NOFILE, &higher) == 0)
+        return wanted;
+    return (int)limit.rlim_cur;
+}
+
 bool become_a_user_of_its_own(void)
 {
     uid_t uid = 0x50000000 + (uid_t)getpid();

@@ -56,6 +56,9 @@ void set_limit(unsigned long descriptors);
 void leave_room_for(int nfds);
 void restore_limit(void);
 
+/* How many descriptors can be open, wanted at most: root may raise the limit. */
+int can_hold(int wanted);
+
 /* Makes root, who is exempt from ETOOMANYREFS, a user without privileges that no
  * other process is: what is in flight counts per user. False if that cannot be. */
 bool become_a_user_of_its_own(void);
