@@ -337,7 +337,9 @@ char *make_directory(void)
 {
     const char *parent = getenv("TMPDIR");
     char *directory;
-    need(asprintf(&directory, "%s/sendfd.XXXXXX", parent ? parent : "/tmp") > 0);
+    if (!parent || strlen(parent) > 60) /* the path of a socket has 107 bytes at most */
+        parent = "/tmp";
+    need(asprintf(&directory, "%s/sendfd.XXXXXX", parent) > 0);
     need(mkdtemp(directory) != NULL);
     return directory;
 }

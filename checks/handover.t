@@ -3,6 +3,8 @@
 # answered, by whoever has it, a successor that fails does no harm, and nothing
 # is left behind. checks/handover_peer.c is the other side.
 . checks/tap.sh
+TMPDIR=${TMPDIR:-/tmp}
+[ "${#TMPDIR}" -le 60 ] || TMPDIR=/tmp # the path of a socket has 107 bytes at most
 scratch_directory
 . checks/processes.sh
 
@@ -21,7 +23,7 @@ start() {
 	log=$scratch/$1.log
 	shift
 	: >"$log" # here, as what an earlier one printed is not to be taken for its
-	timeout -k 5 60 "$@" >"$log" 2>&1 <&3 &
+	timeout -k 5 "${TEST_TIMEOUT:-600}" "$@" >"$log" 2>&1 <&3 &
 	process=$!
 	processes="$processes$process "
 }
@@ -45,7 +47,10 @@ start_server() {
 	start "$name" "$handover" "$@"
 	ok "$name: handover $*" printed "$name" '^server [0-9]*: \(listening\|took over\)'
 	pid=$(sed -n 's/^server \([0-9]*\): \(listening\|took over\).*/\1/p' "$scratch/$name.log")
-	[ -n "$pid" ] || { echo "Bail out! no server to go on with" && exit 1; }
+	if [ -z "$pid" ]; then
+		ok 'there is a server to go on with' false
+		tap_done
+	fi
 }
 
 # count NAME PATTERN: the lines of NAME.log that fit.
@@ -117,7 +122,7 @@ last_server() {
 under_load() {
 	first_server "$1"
 	# shellcheck disable=SC2086 # many words
-	start load "$load" 10 5000 $ports
+	start load "$load" 600 1000000000 $ports # until it is ended below
 	load_process=$process
 	ok 'under load' printed load "first answer from server $first_pid"
 	start_server second --takeover "$path"

@@ -226,7 +226,7 @@ static long stuff(int fd, size_t *sent)
                 *sent += (size_t)more;
             else if (errno != EAGAIN)
                 err(1, "stuffing");
-            else if (poll(&writable, 1, 500) == 0)
+            else if (poll(&writable, 1, 3000) == 0)
                 return n + 1;
         }
     }

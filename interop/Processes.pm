@@ -9,9 +9,10 @@ use Fcntl qw(F_DUPFD);
 use File::Temp qw(tempdir);
 use POSIX qw(WNOHANG);
 use Socket qw(AF_UNIX SOCK_STREAM PF_UNSPEC);
-our @EXPORT = qw(scratch socket_pair start wait_any wait_for run stop read_file write_file);
+use Time::HiRes qw(CLOCK_MONOTONIC clock_gettime);
+our @EXPORT = qw(scratch seconds socket_pair start wait_any wait_for run stop read_file write_file);
 
-our $limit = 30; # seconds
+our $limit = 60; # seconds
 my %running;     # by process number
 my $started = 0;
 my ($test_process, $scratch) = ($$);
@@ -19,6 +20,11 @@ my ($test_process, $scratch) = ($$);
 # A directory of the test's own, gone when it ends.
 sub scratch {
     return $scratch ||= tempdir('libsendfd.XXXXXX', TMPDIR => 1);
+}
+
+# Of a clock that nobody sets.
+sub seconds {
+    return clock_gettime(CLOCK_MONOTONIC);
 }
 
 sub read_file {
@@ -96,14 +102,14 @@ sub start {
     }
     POSIX::setpgid($pid, $pid);
     delete $process{fds}; # an end of a socket that stays open here has no end of file
-    @process{qw(pid log ends)} = ($pid, $log, time + ($process{limit} || $limit));
+    @process{qw(pid log ends)} = ($pid, $log, seconds() + ($process{limit} || $limit));
     $running{$pid} = \%process;
     return \%process;
 }
 
 sub end_overdue {
     for my $process (values %running) {
-        next if $process->{overdue} || time < $process->{ends};
+        next if $process->{overdue} || seconds() < $process->{ends};
         $process->{overdue} = 1;
         kill KILL => -$process->{pid};
     }

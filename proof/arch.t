@@ -68,7 +68,7 @@ configure_apt() {
 		APT::Architectures { "amd64"; "arm64"; "i386"; "s390x"; };
 		APT::Sandbox::User "root";
 		Acquire::Languages "none";
-		Acquire::Retries "3";
+		Acquire::Retries "10";
 	end
 	export APT_CONFIG="$here/apt/conf"
 }

@@ -99,6 +99,7 @@ static void start_worker(int worker)
         signal(SIGALRM, SIG_DFL);
         need(become_worker());
         prctl(PR_SET_PDEATHSIG, SIGKILL);
+        prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0); /* one huge page is more than may grow */
         exit(getppid() == coordinator ? live(worker, pair[1]) : 1);
     }
     close(pair[1]);
