@@ -87,7 +87,7 @@ cargo_output := $(TARGETDIR)/$(CARGO_BUILD_TARGET:%=%/)release/libsendfd.a
 
 # Root may have no cargo, or an older one, and is to leave nothing of its own in $(O):
 # make install takes what is built if no source is newer.
-unchanged = [ -z "$$(find src Cargo.toml Cargo.lock build.rs -newer $(rust_archive))" ]
+unchanged = [ -z "$$(find src Cargo.toml $(wildcard Cargo.lock) build.rs -newer $(rust_archive))" ]
 may_take_what_is_built = ! command -v $(firstword $(CARGO)) >/dev/null$(if \
 	$(filter install,$(MAKECMDGOALS)),$(if $(filter-out install installcheck,$(MAKECMDGOALS)),, \
 	|| $(unchanged)))
@@ -156,8 +156,9 @@ $(O):
 
 # --- the header ------------------------------------------------------------
 
-header_from_source = SENDFD_HEADER=$(abspath $(1)) $(CARGO) build $(CARGOFLAGS) --quiet \
-	--features header --target-dir $(O)/header-target
+# A program of its own in header/, run here: the library does without cbindgen.
+header_from_source = env -u CARGO_BUILD_TARGET MAKEFLAGS= $(CARGO) run $(CARGOFLAGS) --quiet \
+	--manifest-path header/Cargo.toml --target-dir $(O)/header-target -- $(version) $(1)
 
 header:
 	$(call say,CBINDGEN,include/sendfd.h)
@@ -402,13 +403,16 @@ lint:
 	$(CARGO) fmt --check --manifest-path interop/rust/Cargo.toml
 	$(CARGO) fmt --check --manifest-path bench/rust/Cargo.toml
 	$(CARGO) fmt --check --manifest-path fuzz/model/Cargo.toml
-	SENDFD_HEADER=$(abspath $(O))/lint-sendfd.h $(CARGO) clippy $(CARGOFLAGS) --quiet --all-targets \
-		--all-features --target-dir $(O)/header-target -- -D warnings
+	$(CARGO) fmt --check --manifest-path header/Cargo.toml
+	$(CARGO) clippy $(CARGOFLAGS) --quiet --all-targets --target-dir $(O)/header-target -- -D warnings
+	$(CARGO) clippy $(CARGOFLAGS) --quiet --manifest-path header/Cargo.toml \
+		--target-dir $(O)/header-target -- -D warnings
 	@checks/lint "$(CLANG_FORMAT) --dry-run --Werror" $(c_sources)
 	@checks/lint "$(SHELLCHECK)" $(sh_sources)
 
 format:
 	$(CARGO) fmt
+	$(CARGO) fmt --manifest-path header/Cargo.toml
 	$(CARGO) fmt --manifest-path interop/rust/Cargo.toml
 	$(CARGO) fmt --manifest-path bench/rust/Cargo.toml
 	$(CARGO) fmt --manifest-path fuzz/model/Cargo.toml

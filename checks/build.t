@@ -8,7 +8,7 @@ unset MAKEFLAGS MFLAGS MAKELEVEL
 # The sources alone: what a distribution builds from.
 source_tree=$scratch/source
 mkdir "$source_tree"
-cp -R Cargo.toml Cargo.lock build.rs cbindgen.toml Makefile src include pkgconfig cmake "$source_tree"
+cp -R Cargo.toml Cargo.lock build.rs Makefile src include pkgconfig cmake "$source_tree"
 chmod -R a-w "$source_tree"
 trap 'chmod -R u+w "$source_tree"; rm -rf "$scratch"' EXIT
 before=$(find "$source_tree" | sort)

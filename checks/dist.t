@@ -10,6 +10,8 @@ ok 'make dist' $MAKE -s dist O="$scratch/out"
 tarball=$scratch/out/libsendfd-$VERSION.tar.gz
 ok 'the tarball unpacks' tar -C "$scratch" -xzf "$tarball"
 unpacked=$scratch/libsendfd-$VERSION
+is "$(sed -n 's/^name = //p' "$unpacked/Cargo.lock" | tr '\n' ' ')" '"libc" "libsendfd" ' \
+	'the library uses one crate'
 ok 'it holds no built file' test ! -e "$unpacked/build" -a ! -e "$unpacked/target"
 # A test in C, the Rust tests and a check: each of them all would be the same again.
 ok 'it builds and passes tests offline' $MAKE -C "$unpacked" check CARGO="$CARGO" \

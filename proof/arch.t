@@ -1,6 +1,6 @@
 #!/bin/sh
 # The library and the C tests on other machines, built with the oldest compiler
-# that Cargo.toml promises: x86-64, i686 (which x86-64 runs natively), and under
+# that Cargo.toml promises, and the oldest crate: x86-64, i686 (which x86-64 runs natively), and under
 # qemu-user aarch64 and s390x (big-endian). Would catch what holds on x86-64 only:
 # a control message whose word is taken for 8 bytes or whose bytes for
 # little-endian, a length or a time that does not fit into 32 bits, a type that
@@ -214,6 +214,14 @@ test_each() {
 	done
 }
 
+# The sources alone, with a Cargo.lock of their own.
+build_with_oldest_libc() {
+	rm -rf "$here/oldest" && mkdir "$here/oldest" && cp -R Cargo.toml build.rs src "$here/oldest" &&
+		(cd "$here/oldest" && export RUSTC="$here/bin/rustc" &&
+			$CARGO update --quiet --package libc --precise "$oldest_libc" &&
+			$CARGO build --quiet --release --target-dir "$here/oldest/target")
+}
+
 # test_machine BUILD...: all there is to test on the machine called $name.
 test_machine() {
 	failures=$tap_failures
@@ -264,6 +272,9 @@ wrap_compilers
 is "$("$here/bin/rustc" --version | cut -d ' ' -f 2)" \
 	"$(sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml).0" \
 	'the compiler is the oldest that Cargo.toml promises'
+oldest_libc=$(sed -n 's/^libc = { version = "\([^"]*\)".*/\1/p' Cargo.toml)
+ok "the library builds with the crate libc $oldest_libc, the oldest that it promises" \
+	build_with_oldest_libc
 this_machine
 for machine in $machines; do
 	IFS=: read -r name triple _ <<-end
