@@ -92,6 +92,14 @@ may_take_what_is_built = ! command -v $(firstword $(CARGO)) >/dev/null$(if \
 	$(filter install,$(MAKECMDGOALS)),$(if $(filter-out install installcheck,$(MAKECMDGOALS)),, \
 	|| $(unchanged)))
 
+# A cargo that finds make's jobs in MAKEFLAGS cannot have them, and says so each time.
+run_cargo = MAKEFLAGS= $(CARGO)
+
+tell_if_rust_is_old = found=$$($(CARGO) --version 2>/dev/null | cut -d ' ' -f 2); \
+	[ "$$(printf '%s\n' '$(oldest_rust)' "$$found" | sort -V | head -n 1)" = '$(oldest_rust)' ] || \
+	echo "libsendfd needs cargo and Rust $(oldest_rust) or later (Debian 12: cargo-web and" \
+		"rustc-web); this is $${found:-no cargo}" >&2
+
 .PHONY: cargo
 $(rust_archive): cargo ;
 cargo:
@@ -99,17 +107,20 @@ cargo:
 	$(quiet)if [ -f $(rust_archive) ] && { $(may_take_what_is_built); }; then \
 		echo 'taking what is built'; exit; \
 	fi; \
-	$(CARGO) rustc $(CARGOFLAGS) $(if $(filter 0,$(V)),--quiet) --release --lib \
+	$(run_cargo) rustc $(CARGOFLAGS) $(if $(filter 0,$(V)),--quiet,--verbose) --release --lib \
 		--crate-type staticlib --target-dir $(TARGETDIR) -- \
-		-C force-unwind-tables=yes --remap-path-prefix=$(CURDIR)=libsendfd-$(version) && \
-	{ cmp -s $(cargo_output) $(rust_archive) || cp $(cargo_output) $(rust_archive); } || { \
-		printf 'libsendfd needs Rust %s or later (Debian 12: cargo-web); this is %s\n' \
-			'$(oldest_rust)' "$$($(CARGO) --version)" >&2; exit 1; }
+		-C force-unwind-tables=yes --remap-path-prefix=$(CURDIR)=libsendfd-$(version) || { \
+		$(tell_if_rust_is_old); exit 1; }; \
+	cmp -s $(cargo_output) $(rust_archive) || cp $(cargo_output) $(rust_archive) || { \
+		echo "if cargo's configuration names a target, make has to know it, too:" \
+			'CARGO_BUILD_TARGET=TRIPLE' >&2; exit 1; }
 
 # One object with what the exported functions need, and no other global name.
 $(O)/sendfd.o: $(rust_archive) $(map)
 	$(call say,LD,$@)
-	$(quiet)$(LD) -r --gc-sections $(exports:%=-u %) -o $@.all $(rust_archive)
+	$(quiet)$(LD) -r --gc-sections $(exports:%=-u %) -o $@.all $(rust_archive) || { \
+		echo 'LD=$(LD) has to be a GNU ld; LDFLAGS=-fuse-ld=NAME chooses the linker of the' \
+			'shared object' >&2; exit 1; }
 	$(quiet)$(OBJCOPY) $(exports:%=--keep-global-symbol=%) $@.all $@
 	$(quiet)rm -f $@.all
 
@@ -157,7 +168,7 @@ $(O):
 # --- the header ------------------------------------------------------------
 
 # A program of its own in header/, run here: the library does without cbindgen.
-header_from_source = env -u CARGO_BUILD_TARGET MAKEFLAGS= $(CARGO) run $(CARGOFLAGS) --quiet \
+header_from_source = env -u CARGO_BUILD_TARGET $(run_cargo) run $(CARGOFLAGS) --quiet \
 	--manifest-path header/Cargo.toml --target-dir $(O)/header-target -- $(version) $(1)
 
 header:

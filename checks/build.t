@@ -32,6 +32,23 @@ chmod u+w "$source_tree"/src/*.rs
 touch "$source_tree/src/lib.rs"
 is "$(build_in_place install CARGO=false >/dev/null 2>&1 && echo installed)" '' \
 	'where a source is newer, it does'
+# what_fails VARIABLE=VALUE: what a build that cannot work says.
+what_fails() {
+	! $MAKE -s -C "$source_tree" O="$scratch/failing" CARGO="$CARGO" CARGOFLAGS="$CARGOFLAGS" "$1"
+}
+
+says() {
+	ok "$3" sh -c 'printf "%s\n" "$1" | grep -F "$2"' - "$(what_fails "$1" 2>&1)" "$2"
+}
+
+printf '#!/bin/sh\necho "cargo 1.63.0"\n[ "$1" = --version ]\n' >"$scratch/cargo-of-old"
+printf '#!/bin/sh\n[ "$1" != --version ] || exec %s "$@"\nexit 1\n' "$CARGO" >"$scratch/failing-cargo"
+chmod +x "$scratch/cargo-of-old" "$scratch/failing-cargo"
+says CARGO=no-cargo 'this is no cargo' 'what is missing is told: cargo'
+says CARGO="$scratch/cargo-of-old" 'this is 1.63.0' 'or a later one'
+is "$(what_fails CARGO="$scratch/failing-cargo" 2>&1 | grep 'libsendfd needs')" '' \
+	'but not if that is not what is missing'
+says LD=false 'LD=false has to be a GNU ld' 'or a linker'
 ok 'CARGO_BUILD_TARGET is heeded' env CARGO_BUILD_TARGET="$(rustc -vV | sed -n 's/^host: //p')" \
 	$MAKE -s -C "$source_tree" O="$scratch/target" CARGO="$CARGO" CARGOFLAGS="$CARGOFLAGS"
 
