@@ -21,7 +21,8 @@ ok 'read-only relocations' sh -c "readelf -lW '$library' | grep -q GNU_RELRO"
 is "$(readelf -lW "$library" | awk '$1 == "GNU_STACK" { print $(NF - 1) }')" RW \
 	'the stack is not executable'
 
-allowed='sendmsg recvmsg getsockopt fcntl close nanosleep __errno_location memcpy memmove memset abort'
+# The last one is the C compiler's, and not weak with some linkers.
+allowed='sendmsg recvmsg getsockopt fcntl close nanosleep __errno_location memcpy memmove memset abort __cxa_finalize'
 # The start-up files of the C compiler add the weak ones.
 imports=$(nm -D --undefined-only "$library" | awk '$1 == "U" { sub(/@.*/, "", $2); print $2 }')
 for import in $imports; do
@@ -42,9 +43,10 @@ $STRIP -o "$scratch/stripped.so" "$library"
 size=$(wc -c <"$scratch/stripped.so")
 machine=$($CC -dumpmachine)
 printf '# %d bytes stripped on %s\n' "$size" "$machine"
-case $machine in
-x86_64*) ok "at most 14 KiB stripped ($size bytes)" test "$size" -le 14336 ;;
-*) printf '# the limit of 14 KiB is for x86-64\n' ;;
+# Flags of a builder's own can make it larger.
+case $machine:${RUSTFLAGS:-}${LDFLAGS:-} in
+x86_64*:) ok "at most 14 KiB stripped ($size bytes)" test "$size" -le 14336 ;;
+*) printf '# the limit of 14 KiB is for x86-64, without RUSTFLAGS and LDFLAGS\n' ;;
 esac
 cp "$O/libsendfd.a" "$scratch/libsendfd.a"
 if readelf --debug-dump=info "$O/libsendfd.a" | grep -q DW_TAG_base_type; then
