@@ -60,7 +60,8 @@ help:
 	'make check          tests it; REQUIRE_ALL=1 makes a skip a failure' \
 	'make check-fault, check-syscalls, check-signal-safety, check-abi,' \
 	'     check-reproducible, check-model, check-valgrind, check-asan, check-arch,' \
-	'     fuzz, soak     prove more: see CONTRIBUTING.md' \
+	'     check-breakages, check-mutants, fuzz, soak' \
+	'                    prove more: see CONTRIBUTING.md' \
 	'make check-interop  tests it with other libraries and programs' \
 	'make interop-table  measures docs/INTEROP.md anew' \
 	'make demo           passes a real file between processes' \
@@ -278,7 +279,8 @@ export REQUIRE_ALL ?= 0
 
 # Each tells in its first comment what it would catch. TEST_TIMEOUT: in seconds.
 .PHONY: check-fault check-syscalls check-signal-safety check-abi abi-baseline \
-	check-reproducible check-valgrind check-asan check-model check-arch check-breakages fuzz soak
+	check-reproducible check-valgrind check-asan check-model check-arch check-breakages \
+	check-mutants fuzz soak
 
 $(O)/proof/%: proof/%.c proof/scenario.c $(wildcard proof/*.h) $(test_objects) \
 		$(O)/libsendfd.so $(O)/$(soname)
@@ -316,6 +318,10 @@ check-arch: all
 
 check-breakages: all
 	$(quiet)TEST_TIMEOUT=1800 checks/run breakages proof/breakages.t
+
+# Half an hour, and so not in CI.
+check-mutants: all
+	$(quiet)TEST_TIMEOUT=7200 checks/run mutants proof/mutants.py
 
 check-model: all
 	$(quiet)TEST_TIMEOUT=300 checks/run model proof/model.t

@@ -19,7 +19,7 @@ while read -r name; do
 done <"$scratch/named"
 
 tests=$(grep -l '^int main' c_tests/*.c c_tests/*.cc | sed 's|.*/||; s|\.cc*$||')
-proofs=$(sed -n 's/^check-\([a-z-]*\):.*/\1/p; s/^\(fuzz\|soak\):.*/\1/p' Makefile | grep -v '^interop$\|^breakages$')
+proofs=$(sed -n 's/^check-\([a-z-]*\):.*/\1/p; s/^\(fuzz\|soak\):.*/\1/p' Makefile | grep -v '^interop$\|^breakages$\|^mutants$')
 for name in $tests $proofs; do
 	ok "$name guards something" grep -qx "$name" "$scratch/named"
 done
