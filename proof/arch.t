@@ -1,10 +1,10 @@
 #!/bin/sh
 # The library and the C tests on other machines, built with the oldest compiler
-# that Cargo.toml promises, and the oldest crate: x86-64, i686 (which x86-64 runs natively), and under
-# qemu-user aarch64 and s390x (big-endian). Would catch what holds on x86-64 only:
-# a control message whose word is taken for 8 bytes or whose bytes for
-# little-endian, a length or a time that does not fit into 32 bits, a type that
-# the C library has otherwise there, an import of the compiler's runtime, and the
+# that Cargo.toml promises, and the library with the oldest crate: x86-64, i686 (which
+# x86-64 runs natively), and under qemu-user aarch64 and s390x (big-endian). Would catch
+# what holds on x86-64 only: a control message whose word is taken for 8 bytes or whose
+# bytes for little-endian, a length or a time that does not fit into 32 bits, a type
+# that the C library has otherwise there, an import of the compiler's runtime, and the
 # use of anything that Rust has had only since a later version than 1.85.
 #
 # The compilers are Debian 12's packages, fetched with apt's own sources and
