@@ -80,14 +80,22 @@ static bool fails_right(int socket)
            recvfds_msg(socket, NULL, &nfds, &nfds, 1, 0) == -1 && errno == EFAULT;
 }
 
+static long long now(void)
+{
+    struct timespec time;
+    need(clock_gettime(CLOCK_MONOTONIC, &time) == 0);
+    return time.tv_sec * 1000000000LL + time.tv_nsec;
+}
+
 /* The next signal comes soon, but not before what this one interrupts has gone on,
- * and with no need of another thread to be run. */
+ * however slow the machine, and with no need of another thread to be run. */
 static timer_t timer;
 static atomic_bool over;
 
-static void ask_for_signal(void)
+static void ask_for_signal(long long nanoseconds)
 {
-    struct itimerspec soon = {.it_value = {.tv_nsec = 50000}};
+    struct itimerspec soon = {.it_value = {.tv_sec = (time_t)(nanoseconds / 1000000000),
+                                           .tv_nsec = (long)(nanoseconds % 1000000000)}};
     if (timer_settime(timer, 0, &soon, NULL) != 0)
         wrong++;
 }
@@ -95,13 +103,14 @@ static void ask_for_signal(void)
 static void handler(int signal)
 {
     int error = errno;
+    long long start = now();
     (void)signal;
     if (!passes_each_way(handlers_pair, handlers_file) ||
         !fails_right(handlers_pair[0]) || sendfd_version()[0] != SENDFD_VERSION[0])
         wrong++;
     runs++;
     if (!over)
-        ask_for_signal();
+        ask_for_signal(50000 + (now() - start));
     errno = error;
 }
 
@@ -112,7 +121,7 @@ static void start_signals(void)
     over = false;
     need(sigaction(SIGUSR1, &action, NULL) == 0);
     need(timer_create(CLOCK_MONOTONIC, &event, &timer) == 0);
-    ask_for_signal();
+    ask_for_signal(50000);
 }
 
 static void stop_signals(void)
@@ -176,13 +185,6 @@ static bool pass(void)
 static bool fail(void)
 {
     return fails_right(own_pair[0]);
-}
-
-static long long now(void)
-{
-    struct timespec time;
-    need(clock_gettime(CLOCK_MONOTONIC, &time) == 0);
-    return time.tv_sec * 1000000000LL + time.tv_nsec;
 }
 
 static void interrupt(const char *type, const char *name, bool (*work)(void))
