@@ -18,7 +18,7 @@ background() {
 	log=$1
 	shift
 	rm -f "$log" # lest what an earlier process printed be taken for this one's
-	timeout -k 5 60 "$@" >"$log" 2>&1 &
+	timeout -k 5 300 "$@" >"$log" 2>&1 &
 	process=$!
 	processes="$processes$process "
 }

@@ -16,14 +16,14 @@ ok() {
 	else
 		printf 'not ok %d - %s\n' "$tap_tests" "$tap_name"
 		tap_failures=$((tap_failures + 1))
-		printf '%s\n' "$*" "$tap_output" | sed 's/^/# /'
+		printf '%s\n' "$*" "$tap_output" | sed 's/^/# /; 200q'
 	fi
 }
 
 # is VALUE EXPECTED NAME: passes if the two strings are equal.
 is() {
 	ok "$3" test "$1" = "$2"
-	[ "$1" = "$2" ] || printf '# got:\n%s\n# expected:\n%s\n' "$1" "$2" | sed 's/^[^#]/# &/'
+	[ "$1" = "$2" ] || printf '# got:\n%s\n# expected:\n%s\n' "$1" "$2" | sed 's/^[^#]/# &/; 200q'
 }
 
 # skip REASON: tells that something is not tested; a failure where REQUIRE_ALL=1.
