@@ -44,7 +44,7 @@ class Tree:
         tests = [path.stem for path in sorted(pathlib.Path("c_tests").glob("*.c"))
                  if "\nint main" in path.read_text()]
         self.tests = FIRST + [test for test in tests if test not in FIRST]
-        self.environment = dict(os.environ, O="build", TAP_TIMEOUT="60", REQUIRE_ALL="0")
+        self.environment = dict(os.environ, O="build", TAP_TIMEOUT="30", REQUIRE_ALL="0")
         for name in ("MAKEFLAGS", "MFLAGS", "MAKELEVEL"):
             self.environment.pop(name, None)
 
