@@ -93,14 +93,12 @@ may_take_what_is_built = ! command -v $(firstword $(CARGO)) >/dev/null$(if \
 	$(filter install,$(MAKECMDGOALS)),$(if $(filter-out install installcheck,$(MAKECMDGOALS)),, \
 	|| $(unchanged)))
 
-# A cargo that finds make's jobs in MAKEFLAGS cannot have them, and says so each time.
-run_cargo = MAKEFLAGS= $(CARGO)
-
 tell_if_rust_is_old = found=$$($(CARGO) --version 2>/dev/null | cut -d ' ' -f 2); \
 	[ "$$(printf '%s\n' '$(oldest_rust)' "$$found" | sort -V | head -n 1)" = '$(oldest_rust)' ] || \
 	echo "libsendfd needs cargo and Rust $(oldest_rust) or later (Debian 12: cargo-web and" \
 		"rustc-web); this is $${found:-no cargo}" >&2
 
+# A cargo that finds make's jobs in MAKEFLAGS cannot have them, and says so each time.
 .PHONY: cargo
 $(rust_archive): cargo ;
 cargo:
@@ -108,7 +106,7 @@ cargo:
 	$(quiet)if [ -f $(rust_archive) ] && { $(may_take_what_is_built); }; then \
 		echo 'taking what is built'; exit; \
 	fi; \
-	$(run_cargo) rustc $(CARGOFLAGS) $(if $(filter 0,$(V)),--quiet,--verbose) --release --lib \
+	MAKEFLAGS= $(CARGO) rustc $(CARGOFLAGS) $(if $(filter 0,$(V)),--quiet,--verbose) --release --lib \
 		--crate-type staticlib --target-dir $(TARGETDIR) -- \
 		-C force-unwind-tables=yes --remap-path-prefix=$(CURDIR)=libsendfd-$(version) || { \
 		$(tell_if_rust_is_old); exit 1; }; \
@@ -168,13 +166,9 @@ $(O):
 
 # --- the header ------------------------------------------------------------
 
-# A program of its own in header/, run here: the library does without cbindgen.
-header_from_source = env -u CARGO_BUILD_TARGET $(run_cargo) run $(CARGOFLAGS) --quiet \
-	--manifest-path header/Cargo.toml --target-dir $(O)/header-target -- $(version) $(1)
-
 header:
 	$(call say,CBINDGEN,include/sendfd.h)
-	$(quiet)$(call header_from_source,include/sendfd.h)
+	$(quiet)header/generate include/sendfd.h
 
 # --- tests -----------------------------------------------------------------
 
@@ -409,18 +403,16 @@ dist: | $(O)
 	$(call say,TAR,$(O)/libsendfd-$(version).tar.gz)
 	$(quiet)checks/dist "$(version)" "$(O)/libsendfd-$(version).tar.gz"
 
+# Each with a manifest of its own.
+rust_projects := . header interop/rust bench/rust fuzz/model
 c_sources   := $(wildcard c_tests/*.[ch] c_tests/*.cc examples/c/*.c checks/*.c \
 	interop/*.c interop/peers/*.[ch] proof/*.[ch] bench/*.[ch])
 sh_sources  := $(wildcard checks/*.t checks/*.sh examples/c/*.sh .ci/run) checks/run checks/run-one \
-	interop/rust/build fuzz/run $(wildcard proof/*.t proof/*.sh) proof/abi-baseline \
+	header/generate interop/rust/build fuzz/run $(wildcard proof/*.t proof/*.sh) proof/abi-baseline \
 	bench/run bench/machine bench/table bench/part bench/plot bench/report $(wildcard bench/*.sh)
 
 lint:
-	$(CARGO) fmt --check
-	$(CARGO) fmt --check --manifest-path interop/rust/Cargo.toml
-	$(CARGO) fmt --check --manifest-path bench/rust/Cargo.toml
-	$(CARGO) fmt --check --manifest-path fuzz/model/Cargo.toml
-	$(CARGO) fmt --check --manifest-path header/Cargo.toml
+	@$(foreach project,$(rust_projects),$(CARGO) fmt --check --manifest-path $(project)/Cargo.toml &&) :
 	$(CARGO) clippy $(CARGOFLAGS) --quiet --all-targets --target-dir $(O)/header-target -- -D warnings
 	$(CARGO) clippy $(CARGOFLAGS) --quiet --manifest-path header/Cargo.toml \
 		--target-dir $(O)/header-target -- -D warnings
@@ -428,11 +420,7 @@ lint:
 	@checks/lint "$(SHELLCHECK)" $(sh_sources)
 
 format:
-	$(CARGO) fmt
-	$(CARGO) fmt --manifest-path header/Cargo.toml
-	$(CARGO) fmt --manifest-path interop/rust/Cargo.toml
-	$(CARGO) fmt --manifest-path bench/rust/Cargo.toml
-	$(CARGO) fmt --manifest-path fuzz/model/Cargo.toml
+	@$(foreach project,$(rust_projects),$(CARGO) fmt --manifest-path $(project)/Cargo.toml &&) :
 	$(CLANG_FORMAT) -i $(c_sources)
 
 clean:
