@@ -161,17 +161,16 @@ static void from_other_messages(const struct socket_type *type)
 /* Where one receive ends another goes on. */
 static void in_two_parts(const struct socket_type *type, int at_once)
 {
-    int all = at_once < MOST ? at_once : MOST;
-    int part = all / 2 / SENDFD_MAX_FDS * SENDFD_MAX_FDS;
-    struct sender sender = {.nfds = all};
+    int part = at_once / 2 / SENDFD_MAX_FDS * SENDFD_MAX_FDS, rest = at_once - part;
+    struct sender sender = {.nfds = at_once};
     pid_t child = start_sender(type, &sender);
     int before = count_fds();
     received[part] = -7;
     is_received(type->name, part, recvfds_all(sender.pair[1], received, part), before);
-    is(recvfds_all(sender.pair[1], received, all - part), all - part,
-       "%s: and recvfds_all of the other %d", type->name, all - part);
-    ok(are_right(received, all - part, part), "%s: those that follow", type->name);
-    close_fds(received, all - part);
+    is(recvfds_all(sender.pair[1], received, rest), rest,
+       "%s: and recvfds_all of the other %d", type->name, rest);
+    ok(are_right(received, rest, part), "%s: those that follow", type->name);
+    close_fds(received, rest);
     is(wait_for_child(child), 0, "%s: all were sent at once", type->name);
     ok(is_empty(sender.pair[1]), "%s: nothing is left in the queue", type->name);
     close_pair(sender.pair);

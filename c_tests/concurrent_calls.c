@@ -95,6 +95,8 @@ static void fail_apart(struct caller *self)
 {
     int in = self->pair[0], out = self->pair[1];
     bool first = self->number == 0;
+    if (!first)
+        fill_queue(in);
     self->wrong_errors +=
         first ? !failed_with(sendfd(in, -1), EBADF)
               : !failed_with(sendfds_msg(in, NULL, 0, "", 1, MSG_DONTWAIT), EAGAIN);
@@ -113,8 +115,6 @@ static void *call(void *argument)
     struct caller *self = argument;
     meets = true;
     pass_each_way(self);
-    if (self->number == 1)
-        fill_queue(self->pair[0]);
     fail_apart(self);
     self->met = met;
     return NULL;

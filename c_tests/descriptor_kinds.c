@@ -203,8 +203,8 @@ static void a_memfd(void)
     need(fd >= 0);
     write_text(fd, "sealed");
     need(fcntl(fd, F_ADD_SEALS, F_SEAL_WRITE) == 0);
-    int seals =
-        fcntl(fd, F_GET_SEALS); /* F_SEAL_EXEC, too, where vm.memfd_noexec is set */
+    /* F_SEAL_EXEC is among them where vm.memfd_noexec is set. */
+    int seals = fcntl(fd, F_GET_SEALS);
     fd = passed(fd);
     ok(fcntl(fd, F_GET_SEALS) == seals && seals & F_SEAL_WRITE, "%s: a memfd: its seals",
        type->name);

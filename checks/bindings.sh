@@ -15,7 +15,7 @@ scratch_directory
 
 # tests COMMAND...: the tests of a program that prints TAP, counted among these.
 tests() {
-	TMPDIR=$scratch timeout -k 5 300 "$@" >"$scratch/tests"
+	TMPDIR=$scratch $limited "$@" >"$scratch/tests"
 	tests_status=$?
 	awk -v n="$tap_tests" '/^(not )?ok / { sub(/ok ([0-9]+ )?/, "ok " ++n " ") } !/^1\.\./' \
 		"$scratch/tests"
@@ -39,7 +39,7 @@ start_server() {
 client_is_served() {
 	name=$1
 	shift
-	timeout -k 5 300 "$@" client place/socket file >client.log 2>&1
+	$limited "$@" client place/socket file >client.log 2>&1
 	is "$? $(tail -n 1 client.log | sed 's/[0-9][0-9]*/N/')" \
 		'0 client N: the server has read it' "$name"
 	ok "$name: the server prints it" grep '^the content of a file$' server.log
@@ -53,11 +53,11 @@ crosswise() {
 	for pair in "$language C" "C $language"; do
 		if [ "${pair% C}" = "$pair" ]; then
 			start_server "$library/examples/unrelated" server place/socket 1
-			second() { timeout -k 5 300 "$@" server place/socket; }
+			second() { $limited "$@" server place/socket; }
 			first_client() { client_is_served "C server, $language client" "$@"; }
 		else
 			start_server "$@" server place/socket 1
-			second() { timeout -k 5 300 "$library/examples/unrelated" server place/socket; }
+			second() { $limited "$library/examples/unrelated" server place/socket; }
 			first_client() {
 				client_is_served "$language server, C client" "$library/examples/unrelated"
 			}
@@ -78,9 +78,9 @@ family() {
 	language=$1
 	shift
 	for family_file in long empty no_newline none; do
-		timeout -k 5 300 "$library/examples/parent_child" "$family_file" >c.log 2>/dev/null
+		$limited "$library/examples/parent_child" "$family_file" >c.log 2>/dev/null
 		c_status=$?
-		timeout -k 5 300 "$@" "$family_file" >family.log 2>family.errors
+		$limited "$@" "$family_file" >family.log 2>family.errors
 		is "$? $(words family.log)" "$c_status $(words c.log)" \
 			"$language: parent_child says and does what that in C does: $family_file"
 	done
@@ -122,9 +122,9 @@ demos() {
 	kill -TERM "$(sed -n 's/^server \([0-9]*\): listening.*/\1/p' server.log)"
 	finish "$server"
 	is "$status $(ls -A place)" '0 ' "$1: SIGTERM ends the server with status 0, nothing is left"
-	timeout -k 5 300 demos/unrelated server place/socket none >usage.log 2>&1
+	$limited demos/unrelated server place/socket none >usage.log 2>&1
 	is "$? $(head -n 1 usage.log)" '2 usage: unrelated server PATH [CLIENTS]' "$1: the usage"
-	timeout -k 5 300 demos/unrelated server "$(printf '%0108d' 0)" >usage.log 2>&1
+	$limited demos/unrelated server "$(printf '%0108d' 0)" >usage.log 2>&1
 	is "$? $(cut -c 1-71 usage.log)" \
 		'1 unrelated: the path of a socket has 1 to 107 bytes, this one has 108: 0' \
 		"$1: a path that is too long"
@@ -144,7 +144,7 @@ other_users() {
 	chmod 666 place/socket
 	cp "$library/examples/unrelated" "$LIBSENDFD" .
 	LD_LIBRARY_PATH=$scratch setpriv --reuid 12348 --regid 12348 --clear-groups \
-		timeout -k 5 300 ./unrelated client place/socket file >client.log 2>&1
+		$limited ./unrelated client place/socket file >client.log 2>&1
 	is "$?" 1 "$language: the client of another user is refused"
 	ok "$language: the server says so" \
 		grep 'user 12348 connects: refused, it is another user' server.log

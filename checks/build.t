@@ -37,9 +37,11 @@ what_fails() {
 	! $MAKE -s -C "$source_tree" O="$scratch/failing" CARGO="$CARGO" CARGOFLAGS="$CARGOFLAGS" "$1"
 }
 
+# says VARIABLE=VALUE TEXT: that it fails, and tells that.
 says() {
-	what_fails "$1" >"$scratch/says" 2>&1
-	ok "$3" grep -F "$2" "$scratch/says"
+	ok "it cannot be built with ${1##*/}" what_fails "$1"
+	printf '%s\n' "$tap_output" >"$scratch/says"
+	ok "and that is told: $2" grep -F "$2" "$scratch/says"
 }
 
 cat >"$scratch/cargo-of-old" <<'end'
@@ -49,11 +51,11 @@ echo "cargo 1.63.0"
 end
 sed 's/1\.63/1.999/' "$scratch/cargo-of-old" >"$scratch/failing-cargo"
 chmod +x "$scratch/cargo-of-old" "$scratch/failing-cargo"
-says CARGO=no-cargo 'this is no cargo' 'what is missing is told: cargo'
-says CARGO="$scratch/cargo-of-old" 'this is 1.63.0' 'or a later one'
-is "$(what_fails CARGO="$scratch/failing-cargo" 2>&1 | grep 'libsendfd needs')" '' \
-	'but not if that is not what is missing'
-says LD=false 'LD=false has to be a GNU ld' 'or a linker'
+says CARGO=no-cargo 'this is no cargo'
+says CARGO="$scratch/cargo-of-old" 'this is 1.63.0'
+says LD=false 'LD=false has to be a GNU ld'
+ok 'nor with a cargo that fails' what_fails CARGO="$scratch/failing-cargo"
+is "$(printf '%s\n' "$tap_output" | grep 'libsendfd needs')" '' 'whose age is not to blame'
 ok 'CARGO_BUILD_TARGET is heeded' env CARGO_BUILD_TARGET="$(rustc -vV | sed -n 's/^host: //p')" \
 	$MAKE -s -C "$source_tree" O="$scratch/target" CARGO="$CARGO" CARGOFLAGS="$CARGOFLAGS"
 

@@ -3,6 +3,9 @@
 # shellcheck shell=sh
 # shellcheck disable=SC2034,SC2154 # status is for the check, scratch is from tap.sh
 
+# What is to end by itself is ended if it hangs: $limited COMMAND...
+limited='timeout -k 5 300'
+
 processes=' '
 # timeout(1) passes the signal on.
 clean_up() {
@@ -18,7 +21,7 @@ background() {
 	log=$1
 	shift
 	rm -f "$log" # lest what an earlier process printed be taken for this one's
-	timeout -k 5 300 "$@" >"$log" 2>&1 &
+	$limited "$@" >"$log" 2>&1 &
 	process=$!
 	processes="$processes$process "
 }

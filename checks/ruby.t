@@ -26,7 +26,7 @@ binding() {
 		skip "Ruby's $1 (Debian: $2): $(head -n 1 "$scratch/why")"
 		return
 	fi
-	timeout -k 5 300 "$ruby" -w checks/ruby_binding.rb "$1" >"$scratch/$1" &
+	$limited "$ruby" -w checks/ruby_binding.rb "$1" >"$scratch/$1" &
 	beside=$!
 	processes="$processes$beside "
 	is "$(env -u LIBSENDFD LD_LIBRARY_PATH="$scratch/lib" "$ruby" \

@@ -25,7 +25,7 @@ printf 'the content of a file\n' >file
 run() {
 	log=$1
 	shift
-	timeout -k 5 300 "$@" >"$log" 2>&1
+	$limited "$@" >"$log" 2>&1
 	status=$?
 }
 
@@ -73,7 +73,7 @@ race() {
 	for contender in 1 2 3 4 5 6 7 8; do
 		(
 			until [ -e go ]; do :; done
-			exec timeout -k 5 300 "$unrelated" server "$socket"
+			exec $limited "$unrelated" server "$socket"
 		) >"contender$contender" 2>&1 &
 		contenders="$contenders $contender:$!"
 		processes="$processes$! "
