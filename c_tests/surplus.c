@@ -81,6 +81,48 @@ static void told_in_full(const struct socket_type *type, const int *files, int n
     close_pair(pair);
 }
 
+static int receive_message(int socket, int *fds, int room)
+{
+    char byte;
+    return (int)recvfds_msg(socket, fds, &room, &byte, 1, 0);
+}
+
+/* Number 0 is a descriptor as any other, which the kernel gives where it is free. */
+static void number_0_is_free(const struct socket_type *type, const int *files)
+{
+    int pair[2], fds[3] = {-7, -7, -7};
+    socket_pair(type->type, pair);
+    int kept = dup(0);
+    need(kept > 0 && close(0) == 0);
+    int before = count_fds();
+    need(raw_send(pair[0], "a", 1, files, 2) == 1);
+    fails(recvfd(pair[1]), EMSGSIZE, "%s: recvfd of 2, number 0 is free", type->name);
+    is(count_fds(), before, "%s: both are closed", type->name);
+    need(raw_send(pair[0], "a", 1, files, 3) == 1);
+    fails(recvfds(pair[1], fds, 2), EMSGSIZE, "%s: recvfds of 3", type->name);
+    is(count_fds(), before, "%s: all are closed", type->name);
+    need(raw_send(pair[0], "a", 1, files, 3) == 1);
+    fails(recvfds_all(pair[1], fds, 2), EMSGSIZE, "%s: recvfds_all of 3", type->name);
+    is(count_fds(), before, "%s: all are closed", type->name);
+    need(raw_send(pair[0], "a", 1, files, 1) == 1);
+    fails(receive_message(pair[1], fds, 0), EMSGSIZE, "%s: recvfds_msg of 1 too many",
+          type->name);
+    is(count_fds(), before, "%s: it is closed", type->name);
+    ok(fds[0] == -7 && fds[1] == -7 && fds[2] == -7, "%s: the array is not written",
+       type->name);
+
+    need(raw_send(pair[0], "a", 1, files, 1) == 1);
+    is(recvfd(pair[1]), 0, "%s: recvfd of 1 returns 0", type->name);
+    ok(same_file(0, files[0]), "%s: it is what was sent", type->name);
+    close(0);
+    need(raw_send(pair[0], "a", 1, files, 2) == 1);
+    is(recvfds(pair[1], fds, 3), 2, "%s: recvfds of 2", type->name);
+    ok(fds[0] == 0 && same_files(fds, files, 2), "%s: the first is number 0", type->name);
+    close_fds(fds, 2);
+    need(dup2(kept, 0) == 0 && close(kept) == 0);
+    close_pair(pair);
+}
+
 int main(void)
 {
     static const struct receiver receivers[] = {
@@ -92,6 +134,7 @@ int main(void)
     for (int i = 0; i < SOCKET_TYPES; i++) {
         told_in_full(&socket_types[i], files, 2);
         told_in_full(&socket_types[i], files, SENDFD_MAX_FDS);
+        number_0_is_free(&socket_types[i], files);
         for (size_t j = 0; j < sizeof receivers / sizeof receivers[0]; j++)
             too_many(&socket_types[i], files, &receivers[j]);
     }
