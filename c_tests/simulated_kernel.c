@@ -1,11 +1,12 @@
 /* What the kernel at hand cannot be made to do: this program puts its own
- * sendmsg, recvmsg, getsockopt, fcntl, close and nanosleep before those of libc,
- * which the library then calls. They count, keep what they were passed, and fail, or put
- * control messages into a receive, as a test has told them to. */
+ * sendmsg, recvmsg, getsockopt, getsockname, fcntl, close, nanosleep and syscall before
+ * those of libc, which the library then calls. They count, keep what they were passed,
+ * and fail, or put control messages into a receive, as a test has told them to. */
 #include "peer.h"
 #include "sendfd.h"
 #include "tap.h"
 
+#include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -30,16 +31,24 @@ static struct {
     /* What is to happen. An errno of 0: what really happens. */
     int sendmsg_error, recvmsg_error, getsockopt_error, dup_error, close_error;
     int sleep_error;
-    int sendmsg_errors; /* how many times; 0: each time */
-    bool interferes;    /* the messages below replace those that came */
+    int sendmsg_errors;   /* how many times; 0: each time */
+    long send_timeout;    /* SO_SNDTIMEO in microseconds, where it is not 0 */
+    int nonblocking_from; /* O_NONBLOCK is set on sleeping_socket in this sleep */
+    int sleeping_socket;
+    bool once;       /* only the next receive */
+    bool interferes; /* the messages below replace those that came */
     struct simulated_message messages[4];
     int nmessages, flags;
     size_t extra_controllen;
+    bool at_the_end; /* of the buffer: one that is ignored fills it up to the messages */
 
     /* What has happened. */
-    int sendmsgs, recvmsgs, getsockopts, fcntls, closes, sleeps;
-    long slept[16]; /* microseconds, of each sleep */
-    int closes_before_dup, negative_closes;
+    int sendmsgs, recvmsgs, fcntls, closes, sleeps, others;
+    int domain_calls; /* those that tell the domain: getsockname or SO_DOMAIN */
+    int getsockopts;  /* of any other option */
+    long slept[16];   /* microseconds, of each sleep */
+    long slept_in_all;
+    int dup_command, closes_before_dup, negative_closes;
     int send_flags, receive_flags;
     size_t send_controllen, send_cmsg_len, receive_controllen;
     size_t send_bytes, receive_bytes;
@@ -50,14 +59,31 @@ static void reset_kernel(void)
     memset(&kernel, 0, sizeof kernel);
 }
 
+static int calls_made(void)
+{
+    return kernel.sendmsgs + kernel.recvmsgs + kernel.fcntls + kernel.closes +
+           kernel.sleeps + kernel.others + kernel.domain_calls + kernel.getsockopts;
+}
+
 /* The names for the linker are given because a libc may redirect those in C, as
  * to variants with 64-bit time or offsets, which are not what the library calls. */
 ssize_t simulated_sendmsg(int, const struct msghdr *, int) __asm__("sendmsg");
 ssize_t simulated_recvmsg(int, struct msghdr *, int) __asm__("recvmsg");
 int simulated_getsockopt(int, int, int, void *, socklen_t *) __asm__("getsockopt");
+int simulated_getsockname(int, struct sockaddr *, socklen_t *) __asm__("getsockname");
 int simulated_fcntl(int, int, ...) __asm__("fcntl");
 int simulated_close(int) __asm__("close");
 int simulated_nanosleep(const long *, long *) __asm__("nanosleep");
+long simulated_syscall(long, ...) __asm__("syscall");
+
+/* The system call itself, which the one below would count. */
+static long really(long number, long a, long b, long c, long d, long e)
+{
+    static long (*function)(long, ...);
+    if (!function)
+        *(void **)&function = dlsym(RTLD_NEXT, "syscall");
+    return function(number, a, b, c, d, e);
+}
 
 static int failure(int error)
 {
@@ -76,7 +102,7 @@ ssize_t simulated_sendmsg(int socket, const struct msghdr *message, int flags)
     if (kernel.sendmsg_error &&
         (kernel.sendmsg_errors == 0 || kernel.sendmsgs <= kernel.sendmsg_errors))
         return failure(kernel.sendmsg_error);
-    return syscall(SYS_sendmsg, socket, message, flags);
+    return really(SYS_sendmsg, socket, (long)message, flags, 0, 0);
 }
 
 static size_t append(char *control, size_t used,
@@ -90,15 +116,37 @@ static size_t append(char *control, size_t used,
     };
     memcpy(control + used, &header, sizeof header);
     memcpy(control + used + CMSG_LEN(0), simulated->slots, size);
+    if (header.cmsg_len > CMSG_LEN(size) &&
+        header.cmsg_len < CMSG_LEN(size + sizeof(int)))
+        size = header.cmsg_len - CMSG_LEN(0);
     return used + CMSG_SPACE(size);
+}
+
+/* Where the first message begins for the last to end with the buffer; one that is
+ * nothing to the library fills it up to there. */
+static size_t fill_up(char *control, size_t room)
+{
+    size_t used = room;
+    for (int i = 0; i < kernel.nmessages; i++)
+        used -= CMSG_SPACE(sizeof(int) * (size_t)kernel.messages[i].nslots);
+    struct cmsghdr header = {
+        .cmsg_level = SOL_SOCKET,
+        .cmsg_type = SCM_CREDENTIALS,
+        .cmsg_len = used,
+    };
+    memcpy(control, &header, sizeof header);
+    return used;
 }
 
 static void interfere(struct msghdr *message, size_t room)
 {
     size_t used = 0;
     memset(message->msg_control, 0, room);
+    if (kernel.at_the_end)
+        used = fill_up(message->msg_control, room);
     for (int i = 0; i < kernel.nmessages; i++) {
-        need(used + CMSG_SPACE(sizeof kernel.messages[i].slots) <= room);
+        size_t size = sizeof(int) * (size_t)kernel.messages[i].nslots;
+        need(used + CMSG_SPACE(size) <= room);
         used = append(message->msg_control, used, &kernel.messages[i]);
     }
     message->msg_controllen = used + kernel.extra_controllen;
@@ -114,19 +162,39 @@ ssize_t simulated_recvmsg(int socket, struct msghdr *message, int flags)
     kernel.receive_controllen = room;
     if (kernel.recvmsg_error)
         return failure(kernel.recvmsg_error);
-    ssize_t received = syscall(SYS_recvmsg, socket, message, flags);
+    ssize_t received = really(SYS_recvmsg, socket, (long)message, flags, 0, 0);
     if (received >= 0 && kernel.interferes)
         interfere(message, room);
+    kernel.interferes = kernel.interferes && !kernel.once;
     return received;
 }
 
 int simulated_getsockopt(int socket, int level, int option, void *value,
                          socklen_t *length)
 {
-    kernel.getsockopts++;
+    if (option == SO_DOMAIN)
+        kernel.domain_calls++;
+    else
+        kernel.getsockopts++;
     if (kernel.getsockopt_error)
         return failure(kernel.getsockopt_error);
-    return (int)syscall(SYS_getsockopt, socket, level, option, value, length);
+    int returned =
+        (int)really(SYS_getsockopt, socket, level, option, (long)value, (long)length);
+    if (option == SO_SNDTIMEO && kernel.send_timeout != 0) {
+        /* The kernel rounds to its ticks; the library's timeval is two longs. */
+        long timeout[] = {kernel.send_timeout / 1000000, kernel.send_timeout % 1000000};
+        need(*length == sizeof timeout);
+        memcpy(value, timeout, sizeof timeout);
+    }
+    return returned;
+}
+
+int simulated_getsockname(int socket, struct sockaddr *address, socklen_t *length)
+{
+    kernel.domain_calls++;
+    if (kernel.getsockopt_error)
+        return failure(kernel.getsockopt_error);
+    return (int)really(SYS_getsockname, socket, (long)address, (long)length, 0, 0);
 }
 
 int simulated_fcntl(int fd, int command, ...)
@@ -137,12 +205,13 @@ int simulated_fcntl(int fd, int command, ...)
     va_end(arguments);
     kernel.fcntls++;
     if (command == F_DUPFD_CLOEXEC || command == F_DUPFD) {
+        kernel.dup_command = command;
         kernel.closes_before_dup = kernel.closes;
         argument = (int)argument; /* which is how the library passes it */
         if (kernel.dup_error)
             return failure(kernel.dup_error);
     }
-    return (int)syscall(SYS_fcntl, fd, command, argument);
+    return (int)really(SYS_fcntl, fd, command, argument, 0, 0);
 }
 
 int simulated_close(int fd)
@@ -150,16 +219,38 @@ int simulated_close(int fd)
     kernel.closes++;
     if (fd < 0)
         kernel.negative_closes++;
-    int returned = (int)syscall(SYS_close, fd);
+    int returned = (int)really(SYS_close, fd, 0, 0, 0, 0);
     return kernel.close_error ? failure(kernel.close_error) : returned;
 }
 
 /* The library's timespec is two longs on every machine. Nobody really sleeps. */
 int simulated_nanosleep(const long *time, long *remainder)
 {
-    need(kernel.sleeps < 16 && remainder == NULL);
-    kernel.slept[kernel.sleeps++] = time[0] * 1000000 + time[1] / 1000;
+    long micros = time[0] * 1000000 + time[1] / 1000;
+    need(kernel.sleeps < 1000 && remainder == NULL);
+    if (kernel.sleeps < 16)
+        kernel.slept[kernel.sleeps] = micros;
+    kernel.sleeps++;
+    kernel.slept_in_all += micros;
+    if (kernel.sleeps == kernel.nonblocking_from)
+        set_nonblocking(kernel.sleeping_socket);
     return kernel.sleep_error ? failure(kernel.sleep_error) : 0;
+}
+
+/* The library closes so, because close(2) is a cancellation point. */
+long simulated_syscall(long number, ...)
+{
+    long argument[5];
+    va_list arguments;
+    va_start(arguments, number);
+    for (int i = 0; i < 5; i++)
+        argument[i] = va_arg(arguments, long);
+    va_end(arguments);
+    if (number == SYS_close)
+        return simulated_close((int)argument[0]);
+    kernel.others++;
+    return really(number, argument[0], argument[1], argument[2], argument[3],
+                  argument[4]);
 }
 
 /* Makes the next receive bring these descriptors, or none, in a message of type. */
@@ -246,8 +337,9 @@ static void calls_of_a_send(int nfds)
     reset_kernel();
     is(one ? sendfd(pair[0], 0) : sendfds(pair[0], fds, nfds), one ? 1 : nfds, "%s of %d",
        name, nfds);
-    ok(kernel.getsockopts == 1 && kernel.sendmsgs == 1, "one getsockopt, one sendmsg");
-    ok(!kernel.recvmsgs && !kernel.fcntls && !kernel.closes, "no other call");
+    ok(kernel.domain_calls == 1 && kernel.sendmsgs == 1,
+       "one call that tells the domain, one sendmsg");
+    is(calls_made(), 2, "no other call");
     is(kernel.send_flags, MSG_NOSIGNAL, "flags MSG_NOSIGNAL, no other");
     is((long)kernel.send_bytes, 1, "one byte of data");
     size_t size = sizeof(int) * (one ? 1 : (size_t)nfds);
@@ -271,8 +363,7 @@ static void calls_of_a_receive(int max_fds)
     else
         need(recvfds(pair[1], fds, max_fds) == 1);
     is(kernel.recvmsgs, 1, "%s with room for %d: one recvmsg", name, max_fds);
-    ok(!kernel.getsockopts && !kernel.sendmsgs && !kernel.fcntls && !kernel.closes,
-       "no other call");
+    is(calls_made(), 1, "no other call");
     is(kernel.receive_flags, MSG_CMSG_CLOEXEC, "flags MSG_CMSG_CLOEXEC, no other");
     is((long)kernel.receive_bytes, 1, "one byte of data");
     int room = one ? 1 : max_fds > SENDFD_MAX_FDS ? SENDFD_MAX_FDS : max_fds;
@@ -292,15 +383,13 @@ static void calls_for_any_number(void)
         fds[i] = 0;
     reset_kernel();
     is(sendfds_all(pair[0], fds, nfds), nfds, "sendfds_all of %d", nfds);
-    ok(kernel.getsockopts == 2 && kernel.sendmsgs == 2, "two getsockopt, two sendmsg");
-    ok(!kernel.recvmsgs && !kernel.fcntls && !kernel.closes && !kernel.sleeps,
-       "no other call");
+    is(kernel.sendmsgs, 2, "two sendmsg");
+    is(calls_made(), 2 + kernel.domain_calls, "no other call but those for the domain");
     is(kernel.send_flags, MSG_NOSIGNAL, "flags MSG_NOSIGNAL, no other");
     reset_kernel();
     is(recvfds_all(pair[1], fds, nfds), nfds, "recvfds_all of %d", nfds);
     is(kernel.recvmsgs, 2, "two recvmsg");
-    ok(!kernel.getsockopts && !kernel.sendmsgs && !kernel.fcntls && !kernel.closes,
-       "no other call");
+    is(calls_made(), 2, "no other call");
     is(kernel.receive_flags, MSG_CMSG_CLOEXEC, "flags MSG_CMSG_CLOEXEC, no other");
     close_fds(fds, nfds);
     close_pair(pair);
@@ -314,8 +403,9 @@ static void calls_of_a_message(int nfds, int room, size_t len)
     reset_kernel();
     is(sendfds_msg(pair[0], fds, nfds, data, len, 0), (long)len,
        "sendfds_msg of %d and %zu bytes", nfds, len);
-    ok(kernel.getsockopts == 1 && kernel.sendmsgs == 1, "one getsockopt, one sendmsg");
-    ok(!kernel.recvmsgs && !kernel.fcntls && !kernel.closes, "no other call");
+    ok(kernel.domain_calls == 1 && kernel.sendmsgs == 1,
+       "one call that tells the domain, one sendmsg");
+    is(calls_made(), 2, "no other call");
     is((long)kernel.send_bytes, (long)len, "so many bytes");
     is((long)kernel.send_cmsg_len, nfds ? (long)CMSG_LEN(sizeof(int) * (size_t)nfds) : 0,
        "a control message only if there are descriptors");
@@ -325,14 +415,55 @@ static void calls_of_a_message(int nfds, int room, size_t len)
        "recvfds_msg with room for %d", room);
     is(count, nfds, "the descriptors");
     is(kernel.recvmsgs, 1, "one recvmsg");
-    ok(!kernel.getsockopts && !kernel.sendmsgs && !kernel.fcntls && !kernel.closes,
-       "no other call");
+    is(calls_made(), 1, "no other call");
     is((long)kernel.receive_bytes, (long)sizeof data, "room for the bytes");
     int most = room > SENDFD_MAX_FDS ? SENDFD_MAX_FDS : room;
     is((long)kernel.receive_controllen,
        (long)CMSG_SPACE(sizeof(int) * (size_t)most) + 512,
        "room for the descriptors and 512 bytes beside");
     close_fds(fds, count);
+    close_pair(pair);
+}
+
+/* SO_SNDTIMEO: a sleep that ends when it does is the last one, whether the timeout is
+ * told in seconds, in microseconds or in both. */
+static void limits_of_the_wait(int socket)
+{
+    static const long milliseconds[] = {1, 3, 31, 63, 95, 2047, 3007};
+    int fds[2] = {0, 1};
+    for (size_t i = 0; i < sizeof milliseconds / sizeof milliseconds[0]; i++) {
+        reset_kernel();
+        kernel.send_timeout = milliseconds[i] * 1000;
+        kernel.sendmsg_error = ETOOMANYREFS;
+        fails(sendfds_all(socket, fds, 2), EAGAIN, "SO_SNDTIMEO of %ld ms ends it",
+              milliseconds[i]);
+        is(kernel.slept_in_all, milliseconds[i] * 1000, "after as much sleep");
+        is(kernel.sendmsgs, kernel.sleeps + 1, "and one more attempt than sleeps");
+    }
+    for (long seconds = 1; seconds <= 2; seconds++) {
+        reset_kernel();
+        kernel.send_timeout = seconds * 1000000;
+        kernel.sendmsg_error = ETOOMANYREFS;
+        fails(sendfds_all(socket, fds, 2), EAGAIN, "SO_SNDTIMEO of %ld s ends it",
+              seconds);
+        ok(kernel.slept_in_all >= seconds * 1000000 &&
+               kernel.slept_in_all < seconds * 1000000 + 32000,
+           "after %ld us of sleep", kernel.slept_in_all);
+    }
+}
+
+/* Another process that has the socket may make it non-blocking at any time. */
+static void non_blocking_during_the_wait(void)
+{
+    int pair[2], fds[2] = {0, 1};
+    socket_pair(SOCK_STREAM, pair);
+    reset_kernel();
+    kernel.sendmsg_error = ETOOMANYREFS;
+    kernel.sleeping_socket = pair[0];
+    kernel.nonblocking_from = 3;
+    fails(sendfds_all(pair[0], fds, 2), ETOOMANYREFS,
+          "O_NONBLOCK, set during the third sleep, ends it");
+    is(kernel.sleeps, 3, "there is no fourth");
     close_pair(pair);
 }
 
@@ -366,6 +497,8 @@ static void too_many_in_flight(void)
     fails(sendfds_all(pair[0], fds, 2), EAGAIN, "SO_SNDTIMEO of 50 ms ends it");
     is(kernel.sleeps, 6, "after 63 ms of sleep");
     set_timeout(pair[0], SO_SNDTIMEO, 0);
+    limits_of_the_wait(pair[0]);
+    non_blocking_during_the_wait();
 
     reset_kernel();
     kernel.sendmsg_error = ETOOMANYREFS;
@@ -457,6 +590,7 @@ static void fewer_came(int nfds, int dup_error, int expected)
     kernel.dup_error = dup_error;
     fails(receive(&scene), expected, "%s: %s", name, strerror(expected));
     is(kernel.fcntls, 1, "%s: one dup is tried", name);
+    is(kernel.dup_command, F_DUPFD_CLOEXEC, "%s: close-on-exec", name);
     is(kernel.closes_before_dup, 0, "%s: before anything is closed", name);
     is(kernel.closes, nfds + (dup_error == 0), "%s: all are closed, the copy too", name);
     ok(are_untouched(&scene), "%s: no descriptor is written", name);
@@ -520,6 +654,24 @@ static void refused_slots(void)
     is(kernel.negative_closes, 0, "and no errno is");
     end_scene(&scene, "refused slots amid others");
 
+    for (int at = 0; at < 3; at++) {
+        int slots[3] = {3, 4, 5};
+        set_scene(&scene, 2);
+        memcpy(slots, scene.files, 2 * sizeof(int));
+        slots[2] = slots[at];
+        slots[at] = -1;
+        deliver(SCM_RIGHTS, slots, 3);
+        fails(receive(&scene), 1, "a slot of -1 in place %d is errno 1", at);
+        is(kernel.closes, 2, "the two others are closed");
+        end_scene(&scene, "a slot of -1");
+    }
+
+    set_scene(&scene, 0);
+    deliver(SCM_RIGHTS, (int[]){-1}, 1);
+    fails(recvfd(scene.pair[1]), 1, "recvfd of a slot of -1");
+    is(kernel.closes, 0, "there is nothing to close");
+    end_scene(&scene, "recvfd of a slot of -1");
+
     set_scene(&scene, 0);
     deliver(SCM_RIGHTS, (int[]){-EMFILE}, 1);
     fails(recvfd(scene.pair[1]), EMFILE, "recvfd of a refused slot");
@@ -553,6 +705,61 @@ static void pidfds(void)
     deliver(PIDFD, scene.files, 1);
     fails(recvfd(scene.pair[1]), ENOMSG, "a pidfd and no descriptor");
     end_scene(&scene, "a pidfd and no descriptor");
+
+    for (int before = 0; before < 2; before++) {
+        set_scene(&scene, 2);
+        if (before)
+            deliver(PIDFD, (int[]){-EMFILE}, 1);
+        deliver(SCM_RIGHTS, (int[]){scene.files[0], -EPERM, scene.files[1]}, 3);
+        if (!before)
+            deliver(PIDFD, (int[]){-EMFILE}, 1);
+        fails(receive(&scene), EPERM, "no pidfd %s a refused slot: that one's errno",
+              before ? "before" : "after");
+        is(kernel.closes, 2, "what came is closed");
+        end_scene(&scene, "no pidfd beside a refused slot");
+
+        set_scene(&scene, 1);
+        if (before)
+            deliver(PIDFD, (int[]){-EMFILE}, 1);
+        deliver(SCM_RIGHTS, scene.files, 1);
+        if (!before)
+            deliver(PIDFD, (int[]){-EMFILE}, 1);
+        is(receive(&scene), 1, "no pidfd %s a descriptor", before ? "before" : "after");
+        is(scene.returned[0], scene.files[0], "which is handed over");
+        close(scene.files[0]);
+        end_scene(&scene, "no pidfd beside a descriptor");
+    }
+
+    set_scene(&scene, 0);
+    deliver(PIDFD, (int[]){-EMFILE}, 1);
+    fails(recvfd(scene.pair[1]), ENOMSG, "no pidfd and no descriptor");
+    end_scene(&scene, "no pidfd and no descriptor");
+}
+
+/* Number 0 is a descriptor as any other. */
+static void number_0(void)
+{
+    struct scene scene;
+    int kept = dup(0);
+    need(kept > 0);
+    set_scene(&scene, 1);
+    need(dup2(scene.files[0], 0) == 0 && close(scene.files[0]) == 0);
+    deliver(PIDFD, (int[]){0}, 1);
+    fails(receive(&scene), ENOMSG, "a pidfd that is number 0 and no descriptor");
+    scene.before--;
+    end_scene(&scene, "a pidfd that is number 0");
+    need(dup2(kept, 0) == 0);
+
+    set_scene(&scene, 1);
+    close(0);
+    kernel.closes = 0;
+    scene.before--;
+    deliver(SCM_RIGHTS, scene.files, 1);
+    kernel.flags = MSG_CTRUNC;
+    fails(receive(&scene), EACCES, "fewer came while number 0 is free");
+    is(kernel.closes, 2, "the copy, which is number 0, is closed too");
+    end_scene(&scene, "fewer came while number 0 is free");
+    need(dup2(kept, 0) == 0 && close(kept) == 0);
 }
 
 /* Other messages hold numbers too. They are nobody's to close or hand over. */
@@ -595,6 +802,32 @@ static void two_messages_of_descriptors(void)
     deliver(SCM_RIGHTS, scene.files + 1, 1);
     fails(recvfd(scene.pair[1]), EMSGSIZE, "one in each to recvfd");
     end_scene(&scene, "one in each to recvfd");
+
+    static const int refused[][3] = {{-EPERM, 0, 0},
+                                     {0, -EPERM, 0},
+                                     {0, 0, -EPERM},
+                                     {-EPERM, -EACCES, 0},
+                                     {0, -EPERM, -1}};
+    for (size_t i = 0; i < sizeof refused / sizeof refused[0]; i++) {
+        int slots[3], came = 0;
+        set_scene(&scene, 3);
+        for (int j = 0; j < 3; j++) {
+            slots[j] = refused[i][j] ? refused[i][j] : scene.files[j];
+            came += !refused[i][j];
+            if (refused[i][j])
+                close(scene.files[j]);
+        }
+        kernel.closes = 0;
+        deliver(SCM_RIGHTS, slots, 1);
+        deliver(SCM_RIGHTS, slots + 1, 2);
+        fails(receive(&scene), EPERM, "two messages, the first slot refused is %d",
+              slots[0] < 0   ? 0
+              : slots[1] < 0 ? 1
+                             : 2);
+        is(kernel.closes, came, "the others are closed");
+        ok(are_untouched(&scene), "no descriptor is written");
+        end_scene(&scene, "a refused slot in one of two messages");
+    }
 }
 
 /* Lengths that no kernel should tell are not followed out of the buffer. */
@@ -622,12 +855,44 @@ static void lengths_out_of_bounds(void)
         end_scene(&scene, "cmsg_len below that of a header");
     }
 
+    /* Bytes that are no whole descriptor are none, and the next message is found. */
+    for (int odd = 1; odd < (int)sizeof(int); odd++) {
+        set_scene(&scene, 3);
+        deliver(SCM_RIGHTS, scene.files, 1);
+        kernel.messages[0].claimed_len = CMSG_LEN(sizeof(int)) + (size_t)odd;
+        deliver(SCM_RIGHTS, scene.files + 1, 2);
+        is(receive(&scene), 3, "cmsg_len of one descriptor and %d bytes", odd);
+        ok(memcmp(scene.returned, scene.files, 3 * sizeof(int)) == 0,
+           "it is that one and those of the next message");
+        close_fds(scene.files, 3);
+        end_scene(&scene, "an odd cmsg_len");
+
+        set_scene(&scene, 1);
+        deliver(SCM_RIGHTS, scene.files, 1);
+        kernel.messages[0].claimed_len = CMSG_LEN(sizeof(int)) + (size_t)odd;
+        is(recvfd(scene.pair[1]), scene.files[0], "recvfd: it is one");
+        close(scene.files[0]);
+        end_scene(&scene, "an odd cmsg_len to recvfd");
+    }
+
     set_scene(&scene, 2);
     deliver(SCM_RIGHTS, scene.files, 2);
     kernel.extra_controllen = 1 << 20;
     is(receive(&scene), 2, "msg_controllen far beyond the buffer");
     close_fds(scene.files, 2);
     end_scene(&scene, "msg_controllen beyond the buffer");
+
+    /* The last message ends where the buffer does, and claims to go on. */
+    set_scene(&scene, 2);
+    deliver(SCM_RIGHTS, scene.files, 2);
+    kernel.at_the_end = true;
+    kernel.messages[0].claimed_len = CMSG_LEN(5 * sizeof(int));
+    kernel.extra_controllen = 1 << 20;
+    is(receive(&scene), 2, "cmsg_len and msg_controllen beyond the buffer");
+    ok(memcmp(scene.returned, scene.files, 2 * sizeof(int)) == 0,
+       "what is behind the buffer is not read");
+    close_fds(scene.files, 2);
+    end_scene(&scene, "cmsg_len and msg_controllen beyond the buffer");
 }
 
 /* errno is that of the failure although close, in cleaning up, sets another. */
@@ -667,6 +932,93 @@ static void close_fails_while_cleaning_up(void)
     end_scene(&scene, "close fails after ENOMSG");
 }
 
+/* Where there is no failure to tell, errno is as it was before the call. */
+static void close_fails_on_success(void)
+{
+    struct scene scene;
+    set_scene(&scene, 3);
+    deliver(SCM_RIGHTS, scene.files, 2);
+    deliver(PIDFD, scene.files + 2, 1);
+    kernel.close_error = EIO;
+    errno = ENOTTY;
+    is(recvfds(scene.pair[1], scene.returned, 5), 2, "close of a pidfd fails: success");
+    is(errno, ENOTTY, "errno is as it was");
+    is(kernel.closes, 1, "the pidfd is closed once");
+    close_fds(scene.files, 2);
+    end_scene(&scene, "close fails on success");
+
+    set_scene(&scene, 3);
+    deliver(SCM_RIGHTS, scene.files, 2);
+    deliver(PIDFD, scene.files + 2, 1);
+    need(shutdown(scene.pair[0], SHUT_WR) == 0);
+    kernel.once = true;
+    kernel.close_error = EIO;
+    errno = ENOTTY;
+    is(recvfds_all(scene.pair[1], scene.returned, 5), 2, "and before the end of file");
+    is(errno, ENOTTY, "errno is as it was");
+    close_fds(scene.files, 2);
+    end_scene(&scene, "close fails before the end of file");
+
+    set_scene(&scene, 1);
+    deliver(PIDFD, scene.files, 1);
+    need(recv(scene.pair[1], (char[1]){0}, 1, 0) == 1);
+    need(shutdown(scene.pair[0], SHUT_WR) == 0);
+    kernel.close_error = EIO;
+    errno = ENOTTY;
+    is(recvfd(scene.pair[1]), RECVFD_EOF, "and at the end of file");
+    is(errno, ENOTTY, "errno is as it was");
+    is(kernel.closes, 1, "the pidfd is closed once");
+    end_scene(&scene, "close fails at the end of file");
+}
+
+/* Wrong arguments are told before any system call; flags among them, which a socket
+ * of another domain, or none, would otherwise hide. */
+static void arguments_before_calls(void)
+{
+    int fd = 0, nfds, tcp = socket(AF_INET, SOCK_STREAM, 0);
+    char data[4] = "abc";
+    int *volatile no_fds = NULL; /* the compiler would know of some that they are wrong */
+    char *volatile no_data = NULL;
+    volatile int too_many = SENDFD_MAX_FDS + 1;
+    need(tcp >= 0);
+    const int sockets[] = {-1, tcp, 0};
+    for (size_t i = 0; i < sizeof sockets / sizeof sockets[0]; i++) {
+        int socket = sockets[i];
+        reset_kernel();
+        tap_note("descriptor %d", socket);
+        fails(sendfds_msg(socket, &fd, 1, data, 3, MSG_OOB), EINVAL, "a flag to send");
+        fails(sendfds_msg(socket, no_fds, 0, data, 3, MSG_OOB), EINVAL, "with none, too");
+        nfds = 1;
+        fails(recvfds_msg(socket, &fd, &nfds, data, 3, MSG_OOB), EINVAL,
+              "a flag to receive");
+        fails(sendfds(socket, &fd, 0), EINVAL, "sendfds of none");
+        fails(sendfds(socket, &fd, too_many), EINVAL, "of too many");
+        fails(sendfds(socket, no_fds, 1), EFAULT, "from NULL");
+        fails(sendfds_all(socket, &fd, 0), EINVAL, "sendfds_all of none");
+        fails(sendfds_all(socket, no_fds, 1), EFAULT, "from NULL");
+        fails(recvfds(socket, &fd, 0), EINVAL, "recvfds of none");
+        fails(recvfds(socket, no_fds, 1), EFAULT, "to NULL");
+        fails(recvfds_all(socket, &fd, 0), EINVAL, "recvfds_all of none");
+        fails(recvfds_all(socket, no_fds, 1), EFAULT, "to NULL");
+        fails(sendfds_msg(socket, &fd, -1, data, 3, 0), EINVAL, "sendfds_msg of -1");
+        fails(sendfds_msg(socket, no_fds, 1, data, 3, 0), EFAULT, "from NULL");
+        fails(sendfds_msg(socket, &fd, 1, no_data, 3, 0), EFAULT, "data from NULL");
+        nfds = -1;
+        fails(recvfds_msg(socket, &fd, &nfds, data, 3, 0), EINVAL,
+              "recvfds_msg with room for -1");
+        nfds = 1;
+        fails(recvfds_msg(socket, &fd, &nfds, data, 0, 0), EINVAL, "without bytes");
+        nfds = 1;
+        fails(recvfds_msg(socket, no_fds, &nfds, data, 3, 0), EFAULT, "to NULL");
+        nfds = 1;
+        fails(recvfds_msg(socket, &fd, &nfds, no_data, 3, 0), EFAULT, "data to NULL");
+        nfds = 1;
+        fails(recvfds_msg(socket, &fd, no_fds, data, 3, 0), EFAULT, "no number");
+        is(calls_made(), 0, "none makes a system call");
+    }
+    close(tcp);
+}
+
 /* What comes with a message, to one of the functions that receive several. */
 static void what_comes(const char *name, int (*function)(struct scene *scene))
 {
@@ -682,6 +1034,7 @@ static void what_comes(const char *name, int (*function)(struct scene *scene))
     order_of_errors();
     refused_slots();
     pidfds();
+    number_0();
     numbers_that_are_no_descriptors();
     two_messages_of_descriptors();
     lengths_out_of_bounds();
@@ -706,6 +1059,8 @@ int main(void)
     too_many_in_flight();
     errors_of_a_send();
     errors_of_a_receive();
+    arguments_before_calls();
+    close_fails_on_success();
     what_comes("recvfds", receive_some);
     what_comes("recvfds_all", receive_all);
     what_comes("recvfds_msg", receive_message);
