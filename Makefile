@@ -33,7 +33,6 @@ SHELLCHECK ?= shellcheck
 
 # Everything that is built goes below O: the source tree may be read-only.
 O         ?= build
-TARGETDIR := $(O)/target
 ifneq ($(words $(O) $(CURDIR)),2)
 $(error make cannot build in a directory with a space in its name: $(CURDIR), O=$(O))
 endif
@@ -45,11 +44,15 @@ map     := src/libsendfd.map
 exports := $(shell sed -n 's/^ *\([a-z][a-z0-9_]*\);$$/\1/p' $(map))
 
 V ?= 0
+# What the scripts are told of the build.
+export O V CC CXX CARGO CARGOFLAGS CLANG_FORMAT SHELLCHECK PROVE STRIP MAKE
+export VERSION := $(version)
+export REQUIRE_ALL ?= 0
+
 quiet := $(if $(filter 0,$(V)),@)
 say    = $(if $(filter 0,$(V)),@printf '  %-8s %s\n' '$(1)' '$(2)')
 
-.PHONY: all header install uninstall check installcheck demo bench bench-plot lint \
-	format dist clean help
+.PHONY: all header install uninstall installcheck demo lint format dist clean help
 
 all: $(O)/libsendfd.so.$(version) $(O)/$(soname) $(O)/libsendfd.so $(O)/libsendfd.a $(O)/sendfd.pc
 all: $(O)/sendfd-config.cmake $(O)/sendfd-config-version.cmake
@@ -80,39 +83,14 @@ help:
 
 # --- the library -----------------------------------------------------------
 
-# What rustc makes. Cargo decides what is out of date, as make does not know all
-# that it reads; the copy is newer than what is made of it only if it differs.
+# What rustc makes: the script asks cargo whether it is out of date.
 rust_archive := $(O)/libsendfd-rust.a
-oldest_rust  := $(shell sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml)
-cargo_output := $(TARGETDIR)/$(CARGO_BUILD_TARGET:%=%/)release/libsendfd.a
 
-# Root may have no cargo, or an older one, and is to leave nothing of its own in $(O):
-# make install takes what is built if no source is newer.
-unchanged = [ -z "$$(find src Cargo.toml $(wildcard Cargo.lock) build.rs -newer $(rust_archive))" ]
-may_take_what_is_built = ! command -v $(firstword $(CARGO)) >/dev/null$(if \
-	$(filter install,$(MAKECMDGOALS)),$(if $(filter-out install installcheck,$(MAKECMDGOALS)),, \
-	|| $(unchanged)))
-
-tell_if_rust_is_old = found=$$($(CARGO) --version 2>/dev/null | cut -d ' ' -f 2); \
-	[ "$$(printf '%s\n' '$(oldest_rust)' "$$found" | sort -V | head -n 1)" = '$(oldest_rust)' ] || \
-	echo "libsendfd needs cargo and Rust $(oldest_rust) or later (Debian 12: cargo-web and" \
-		"rustc-web); this is $${found:-no cargo}" >&2
-
-# A cargo that finds make's jobs in MAKEFLAGS cannot have them, and says so each time.
 .PHONY: cargo
 $(rust_archive): cargo ;
-cargo:
+cargo: | $(O)
 	$(call say,CARGO,$(rust_archive))
-	$(quiet)if [ -f $(rust_archive) ] && { $(may_take_what_is_built); }; then \
-		echo 'taking what is built'; exit; \
-	fi; \
-	MAKEFLAGS= $(CARGO) rustc $(CARGOFLAGS) $(if $(filter 0,$(V)),--quiet,--verbose) --release --lib \
-		--crate-type staticlib --target-dir $(TARGETDIR) -- \
-		-C force-unwind-tables=yes --remap-path-prefix=$(CURDIR)=libsendfd-$(version) || { \
-		$(tell_if_rust_is_old); exit 1; }; \
-	cmp -s $(cargo_output) $(rust_archive) || cp $(cargo_output) $(rust_archive) || { \
-		echo "if cargo's configuration names a target, make has to know it, too:" \
-			'CARGO_BUILD_TARGET=TRIPLE' >&2; exit 1; }
+	$(quiet)tools/rust-archive $(rust_archive) $(MAKECMDGOALS)
 
 # One object with what the exported functions need, and no other global name.
 $(O)/sendfd.o: $(rust_archive) $(map)
@@ -158,8 +136,8 @@ cmake = sed -e 's|@cmakedir@|$(cmakedir)|' -e 's|@libdir@|$(libdir)|' \
 .PHONY: cmake-package
 $(O)/sendfd-config.cmake $(O)/sendfd-config-version.cmake: cmake-package ;
 cmake-package: | $(O)
-	$(quiet)$(cmake) cmake/sendfd-config.cmake.in >$(O)/sendfd-config.cmake
-	$(quiet)$(cmake) cmake/sendfd-config-version.cmake.in >$(O)/sendfd-config-version.cmake
+	$(quiet)$(cmake) pkgconfig/sendfd-config.cmake.in >$(O)/sendfd-config.cmake
+	$(quiet)$(cmake) pkgconfig/sendfd-config-version.cmake.in >$(O)/sendfd-config-version.cmake
 
 $(O):
 	$(quiet)mkdir -p $@
@@ -168,188 +146,7 @@ $(O):
 
 header:
 	$(call say,CBINDGEN,include/sendfd.h)
-	$(quiet)header/generate include/sendfd.h
-
-# --- tests -----------------------------------------------------------------
-
-test_warnings  := -Wall -Wextra -Wpedantic -Werror
-test_flags     := $(test_warnings) -D_GNU_SOURCE -pthread -Iinclude -Ic_tests
-test_support   := tap peer classic_snippet
-test_objects   := $(test_support:%=$(O)/c_tests/%.o)
-c_test_names   := $(filter-out $(test_support),$(basename $(notdir $(wildcard c_tests/*.c))))
-cxx_test_names := $(basename $(notdir $(wildcard c_tests/*.cc)))
-# Without a C++ compiler the tests in C++ are skipped, and the run says so.
-have_cxx       := $(shell command -v $(CXX))
-built_tests    := $(c_test_names) $(if $(have_cxx),$(cxx_test_names))
-# Each is linked with the shared object and once more with the archive.
-test_programs  := $(foreach kind,shared static,$(built_tests:%=$(O)/c_tests/$(kind)/%))
-checks         := $(wildcard checks/*.t)
-
-$(O)/c_tests/%.o: c_tests/%.c $(wildcard c_tests/*.h) include/sendfd.h
-	$(call say,CC,$@)
-	$(quiet)mkdir -p $(@D)
-	$(quiet)$(CC) -std=c11 $(CPPFLAGS) $(test_flags) $(CFLAGS) -c -o $@ $<
-
-$(O)/c_tests/%.o: c_tests/%.cc $(wildcard c_tests/*.h) include/sendfd.h
-	$(call say,CXX,$@)
-	$(quiet)mkdir -p $(@D)
-	$(quiet)$(CXX) -std=c++11 $(CPPFLAGS) $(test_flags) $(CXXFLAGS) -c -o $@ $<
-
-test_linker = $(if $(filter $(cxx_test_names),$(notdir $@)),$(CXX),$(CC))
-
-$(O)/c_tests/shared/%: $(O)/c_tests/%.o $(test_objects) $(O)/libsendfd.so $(O)/$(soname)
-	$(quiet)mkdir -p $(@D)
-	$(quiet)$(test_linker) -pthread $(CFLAGS) $(LDFLAGS) -o $@ $< $(test_objects) \
-		-L$(O) -lsendfd -Wl,-rpath,'$(abspath $(O))'
-
-$(O)/c_tests/static/%: $(O)/c_tests/%.o $(test_objects) $(O)/libsendfd.a
-	$(quiet)mkdir -p $(@D)
-	$(quiet)$(test_linker) -pthread $(CFLAGS) $(LDFLAGS) -o $@ $< $(test_objects) \
-		$(O)/libsendfd.a
-
-.SECONDARY: $(test_objects) $(built_tests:%=$(O)/c_tests/%.o)
-
-# --- examples --------------------------------------------------------------
-
-examples := $(patsubst examples/c/%.c,$(O)/examples/%,$(wildcard examples/c/*.c))
-
-$(O)/examples/%: examples/c/%.c include/sendfd.h $(O)/libsendfd.so $(O)/$(soname)
-	$(call say,CC,$@)
-	$(quiet)mkdir -p $(@D)
-	$(quiet)$(CC) -std=c11 $(CPPFLAGS) $(test_warnings) -D_GNU_SOURCE -Iinclude $(CFLAGS) \
-		$(LDFLAGS) -o $@ $< -L$(O) -lsendfd -Wl,-rpath,'$(abspath $(O))'
-
-demo: all $(examples)
-	$(quiet)examples/c/demo.sh $(O)/examples
-	$(quiet)examples/c/handover_demo.sh $(O)/examples
-
-# --- interoperation --------------------------------------------------------
-
-# libsendfd with every other thing that passes descriptors, and with programs that
-# do: interop/matrix.t tells with which.
-interop_tests := interop/matrix.t interop/real_programs.t
-interop_built := $(addprefix $(O)/interop/,c classic talk)
-interop_cc     = mkdir -p $(@D) && $(CC) -std=c11 $(CPPFLAGS) $(test_warnings) -D_GNU_SOURCE \
-	-Iinclude -Ic_tests $(CFLAGS) $(LDFLAGS) -o $@ $(filter %.c,$^)
-interop_shared = -L$(O) -lsendfd -Wl,-rpath,'$(abspath $(O))'
-
-$(O)/interop/c: interop/peers/c.c interop/peers/command.c interop/peers/command.h \
-		include/sendfd.h $(O)/libsendfd.so $(O)/$(soname)
-	$(call say,CC,$@)
-	$(quiet)$(interop_cc) $(interop_shared)
-
-$(O)/interop/classic: interop/peers/classic.c interop/peers/command.c interop/peers/command.h \
-		c_tests/classic_snippet.c c_tests/peer.h
-	$(call say,CC,$@)
-	$(quiet)$(interop_cc)
-
-$(O)/interop/talk: interop/talk.c include/sendfd.h $(O)/libsendfd.so $(O)/$(soname)
-	$(call say,CC,$@)
-	$(quiet)$(interop_cc) $(interop_shared)
-
-# Cargo decides what is out of date here too.
-.PHONY: interop_rust check-interop interop-table
-interop_rust: | $(O)
-	$(call say,CARGO,$(O)/interop/rust)
-	$(quiet)interop/rust/build $(O)
-
-check-interop: all $(interop_built) $(examples) interop_rust
-	$(quiet)checks/run interop $(interop_tests)
-
-interop-table: all $(interop_built) interop_rust
-	$(quiet)interop/matrix.t --table
-
-# --- all tests -------------------------------------------------------------
-
-check: all $(test_programs) $(examples) $(if $(interop_tests),$(interop_built) interop_rust)
-	$(quiet)checks/run check $(test_programs) $(checks) $(interop_tests)
-
-# What the tests and checks are told of the build.
-export O CC CXX CARGO CARGOFLAGS PROVE STRIP MAKE
-export VERSION := $(version)
-export REQUIRE_ALL ?= 0
-
-# --- proofs ----------------------------------------------------------------
-
-# Each tells in its first comment what it would catch. TEST_TIMEOUT: in seconds.
-.PHONY: check-fault check-syscalls check-signal-safety check-abi abi-baseline \
-	check-reproducible check-valgrind check-asan check-model check-arch check-breakages \
-	check-mutants fuzz soak
-
-$(O)/proof/%: proof/%.c proof/scenario.c $(wildcard proof/*.h) $(test_objects) \
-		$(O)/libsendfd.so $(O)/$(soname)
-	$(call say,CC,$@)
-	$(quiet)mkdir -p $(@D)
-	$(quiet)$(CC) -std=c11 $(CPPFLAGS) $(test_flags) $(CFLAGS) $(LDFLAGS) -o $@ $< \
-		proof/scenario.c $(test_objects) -L$(O) -lsendfd -Wl,-rpath,'$(abspath $(O))'
-
-check-fault: all
-	$(quiet)TEST_TIMEOUT=600 checks/run fault proof/fault.t
-
-check-syscalls: all
-	$(quiet)TEST_TIMEOUT=300 checks/run syscalls proof/syscalls.t
-
-check-signal-safety: $(O)/proof/signal_storm $(O)/proof/stack_use
-	$(quiet)checks/run signal-safety $^
-
-check-abi: all
-	$(quiet)TEST_TIMEOUT=300 checks/run abi proof/abi.t
-
-abi-baseline: all
-	$(quiet)proof/abi-baseline
-
-check-reproducible:
-	$(quiet)TEST_TIMEOUT=300 checks/run reproducible proof/reproducible.t
-
-check-valgrind: all $(test_programs)
-	$(quiet)TEST_TIMEOUT=1200 checks/run valgrind proof/valgrind.t
-
-check-asan: all
-	$(quiet)TEST_TIMEOUT=1200 checks/run asan proof/asan.t
-
-check-arch: all
-	$(quiet)TEST_TIMEOUT=1800 checks/run arch proof/arch.t
-
-check-breakages: all
-	$(quiet)TEST_TIMEOUT=1800 checks/run breakages proof/breakages.t
-
-# Half an hour, and so not in CI.
-check-mutants: all
-	$(quiet)TEST_TIMEOUT=7200 checks/run mutants proof/mutants.py
-
-check-model: all
-	$(quiet)TEST_TIMEOUT=300 checks/run model proof/model.t
-
-FUZZ_SECONDS ?= 60
-fuzz: all
-	$(quiet)TEST_TIMEOUT=$$((2 * $(FUZZ_SECONDS) + 900)) FUZZ_SECONDS=$(FUZZ_SECONDS) \
-		checks/run fuzz fuzz/run
-
-SOAK_SECONDS ?= 60
-soak: all
-	$(quiet)SOAK_SECONDS=$(SOAK_SECONDS) TEST_TIMEOUT=$$(($(SOAK_SECONDS) + 120)) \
-		checks/run soak proof/soak.t
-
-# --- benchmarks ------------------------------------------------------------
-
-bench_programs := $(addprefix $(O)/bench/,one_descriptor arrays load)
-BENCH_QUICK    ?= 0
-
-# What they are compared with is compiled as a release would be, whatever CFLAGS says.
-$(O)/bench/%: bench/%.c bench/bench.c bench/contenders.c $(wildcard bench/*.h) \
-		include/sendfd.h $(O)/libsendfd.so $(O)/$(soname)
-	$(call say,CC,$@)
-	$(quiet)mkdir -p $(@D)
-	$(quiet)$(CC) -std=c11 $(CPPFLAGS) $(test_warnings) -D_GNU_SOURCE -Iinclude $(CFLAGS) -O2 \
-		$(LDFLAGS) -o $@ $(filter %.c,$^) -L$(O) -lsendfd -Wl,-rpath,'$(abspath $(O))'
-
-bench: all $(bench_programs)
-	$(quiet)CFLAGS='$(CFLAGS) -O2' CPPFLAGS='$(CPPFLAGS)' LDFLAGS='$(LDFLAGS)' \
-		BENCH_QUICK='$(BENCH_QUICK)' bench/run $(BENCH_PARTS)
-
-bench-plot:
-	$(quiet)bench/plot
-	$(quiet)bench/report
+	$(quiet)tools/header/generate include/sendfd.h
 
 # --- install ---------------------------------------------------------------
 
@@ -395,33 +192,40 @@ uninstall:
 
 installcheck:
 	$(quiet)DESTDIR='$(DESTDIR)' pkgconfigdir='$(pkgconfigdir)' libdir='$(libdir)' \
-		includedir='$(includedir)' cmakedir='$(cmakedir)' checks/run installcheck checks/installed
+		includedir='$(includedir)' cmakedir='$(cmakedir)' tests/run installcheck tests/package/installed
+
+# --- examples --------------------------------------------------------------
+
+example_sources := $(wildcard examples/c/*.c)
+examples        := $(example_sources:examples/c/%.c=$(O)/examples/%)
+c_warnings      := -Wall -Wextra -Wpedantic -Werror
+# What is built here and linked with the shared object finds it here.
+with_shared      = -L$(O) -lsendfd -Wl,-rpath,'$(abspath $(O))'
+
+$(O)/examples/%: examples/c/%.c include/sendfd.h $(O)/libsendfd.so $(O)/$(soname)
+	$(call say,CC,$@)
+	$(quiet)mkdir -p $(@D)
+	$(quiet)$(CC) -std=c11 $(CPPFLAGS) $(c_warnings) -D_GNU_SOURCE -Iinclude $(CFLAGS) \
+		$(LDFLAGS) -o $@ $< $(with_shared)
+
+demo: all $(examples)
+	$(quiet)examples/c/demo.sh $(O)/examples
+	$(quiet)examples/c/handover_demo.sh $(O)/examples
 
 # --- and the rest ----------------------------------------------------------
 
 dist: | $(O)
 	$(call say,TAR,$(O)/libsendfd-$(version).tar.gz)
-	$(quiet)checks/dist "$(version)" "$(O)/libsendfd-$(version).tar.gz"
-
-# Each with a manifest of its own.
-rust_projects := . header interop/rust bench/rust fuzz/model
-c_sources   := $(wildcard c_tests/*.[ch] c_tests/*.cc examples/c/*.c checks/*.c \
-	interop/*.c interop/peers/*.[ch] proof/*.[ch] bench/*.[ch])
-sh_sources  := $(wildcard checks/*.t checks/*.sh examples/c/*.sh .ci/run) checks/run checks/run-one \
-	header/generate interop/rust/build fuzz/run $(wildcard proof/*.t proof/*.sh) proof/abi-baseline \
-	bench/run bench/machine bench/table bench/part bench/plot bench/report $(wildcard bench/*.sh)
+	$(quiet)tools/dist "$(version)" "$(O)/libsendfd-$(version).tar.gz"
 
 lint:
-	@$(foreach project,$(rust_projects),$(CARGO) fmt --check --manifest-path $(project)/Cargo.toml &&) :
-	$(CARGO) clippy $(CARGOFLAGS) --quiet --all-targets --target-dir $(O)/header-target -- -D warnings
-	$(CARGO) clippy $(CARGOFLAGS) --quiet --manifest-path header/Cargo.toml \
-		--target-dir $(O)/header-target -- -D warnings
-	@checks/lint "$(CLANG_FORMAT) --dry-run --Werror" $(c_sources)
-	@checks/lint "$(SHELLCHECK)" $(sh_sources)
+	$(quiet)tools/lint
 
 format:
-	@$(foreach project,$(rust_projects),$(CARGO) fmt --manifest-path $(project)/Cargo.toml &&) :
-	$(CLANG_FORMAT) -i $(c_sources)
+	$(quiet)tools/lint --fix
 
 clean:
 	rm -rf $(O) target
+
+# The tests and the benchmarks, which a packager's copy of the sources need not have.
+include $(wildcard tests/tests.mk bench/bench.mk)

@@ -1,0 +1,79 @@
+#!/bin/sh
+# The system calls that the library makes are those that are documented, on every
+# path: strace sees a successful send make getsockopt and sendmsg, a successful
+# receive one recvmsg, each message of sendfds_all and recvfds_all likewise, and the
+# failing paths what scenario.c lists for each. And all works under a seccomp filter
+# that allows just that. Would catch a system call more, less, or in another order,
+# whatever it is: a shim can count only what it knows of.
+. tests/lib/tap.sh
+scratch_directory
+. tests/faults/scenario.sh
+
+# shellcheck disable=SC2046 # One argument a word.
+build_plain() {
+	scenario_program plain tests/faults/fault_scenario.c -DWITHOUT_SHIM $(shared_library)
+}
+
+# shellcheck disable=SC2046 # One argument a word.
+build_filtered() {
+	scenario_program filtered tests/faults/seccomp_scenario.c $(shared_library) -lseccomp
+}
+
+# What each function does in the steps where it does what it is for.
+is_listed() {
+	while IFS='|' read -r step calls; do
+		is "$(grep -c ": $step: $calls\$" "$scratch/listed")" "$(grep -c ": $step:" "$scratch/listed")" \
+			"$step: $calls"
+		ok 'on each type of socket' test "$(grep -c ": $step:" "$scratch/listed")" -eq 3
+	done <<'end'
+sendfd|getsockopt sendmsg
+sendfds of 3|getsockopt sendmsg
+sendfds of 253|getsockopt sendmsg
+sendfds_all of 3|getsockopt sendmsg
+sendfds_all of 507|getsockopt sendmsg getsockopt sendmsg getsockopt sendmsg
+sendfds_msg of 3 and data|getsockopt sendmsg
+sendfds_msg of data|getsockopt sendmsg
+recvfd|recvmsg
+recvfds of 3|recvmsg
+recvfds of 253|recvmsg
+recvfds_all of 2 messages|recvmsg recvmsg
+recvfds_msg of 3 and data|recvmsg
+recvfds_msg of data|recvmsg
+recvfds_msg with MSG_PEEK|recvmsg
+end
+}
+
+# What cannot be had for real, with the kernel's answer replaced by strace.
+too_many_in_flight() {
+	step='sendfds_all with too many in flight for a while'
+	straced "$scratch/log" -e trace=sendmsg,write "$scratch/plain" one SOCK_STREAM "$step" \
+		>"$scratch/unused" 2>&1
+	before=$(sed '/^write(-1, "begin /q' "$scratch/log" | grep -c '^sendmsg(')
+	straced "$scratch/log" -e inject="sendmsg:error=ETOOMANYREFS:when=$((before + 1))..$((before + 2))" \
+		"$scratch/plain" one SOCK_STREAM "$step" >"$scratch/unused" 2>&1
+	wait='getsockopt sendmsg fcntl getsockopt nanosleep'
+	is "$(calls_between_marks "$scratch/log")" \
+		"SOCK_STREAM: $step: $wait $wait getsockopt sendmsg getsockopt sendmsg getsockopt sendmsg" \
+		'too many in flight, twice: one fcntl, one getsockopt and one nanosleep more for each'
+}
+
+ok 'the program builds' build_plain
+"$scratch/plain" list >"$scratch/listed"
+is_listed
+if can_strace; then
+	ok 'every step is made' straced "$scratch/log" "$scratch/plain" trace
+	calls_between_marks "$scratch/log" >"$scratch/made"
+	ok "strace sees what is listed, in $(wc -l <"$scratch/listed") calls" \
+		diff "$scratch/listed" "$scratch/made"
+	too_many_in_flight
+else
+	skip 'the system calls: no strace that may trace (Debian: strace)'
+fi
+
+if printf '#include <seccomp.h>\n' | $CC -E -x c - >/dev/null 2>&1; then
+	ok 'the program with a filter builds' build_filtered
+	passed_on 'under seccomp' "$scratch/filtered"
+else
+	skip 'the system calls under seccomp: no seccomp.h (Debian: libseccomp-dev)'
+fi
+tap_done

@@ -1,0 +1,285 @@
+#!/bin/sh
+# The library and the C tests on other machines, built with the oldest compiler
+# that Cargo.toml promises, and the library with the oldest crate: x86-64, i686 (which
+# x86-64 runs natively), and under qemu-user aarch64 and s390x (big-endian). Would catch
+# what holds on x86-64 only: a control message whose word is taken for 8 bytes or whose
+# bytes for little-endian, a length or a time that does not fit into 32 bits, a type
+# that the C library has otherwise there, an import of the compiler's runtime, and the
+# use of anything that Rust has had only since a later version than 1.85.
+#
+# The compilers are Debian 12's packages, fetched with apt's own sources and
+# unpacked below $O/arch, with an apt configuration of its own: this machine's
+# packages, package lists and caches stay as they are. What is unpacked there is
+# used again. Cargo is this machine's.
+. tests/lib/tap.sh
+unset MAKEFLAGS MFLAGS MAKELEVEL
+
+rust_version="1.85.*"
+# NAME, Rust's triple, Debian's name of the architecture; x86-64 is this machine.
+machines='i686:i686-unknown-linux-gnu:i386
+aarch64:aarch64-unknown-linux-gnu:arm64
+s390x:s390x-unknown-linux-gnu:s390x'
+
+mkdir -p "$O/arch"
+here=$(cd "$O/arch" && pwd)
+root=$here/root
+libraries=$root/usr/lib/x86_64-linux-gnu
+
+# How long a part took: call took PART after it.
+started=$(date +%s)
+took() {
+	now=$(date +%s)
+	printf '# %s: %d s\n' "$1" $((now - started))
+	started=$now
+}
+
+# --- the compilers -----------------------------------------------------------
+
+packages() {
+	# The compiler, its libraries, the emulators, and the libraries of gcc.
+	printf '%s\n' "rustc-web=$rust_version" "libstd-rust-web-1.85=$rust_version" \
+		"libstd-rust-web-dev:amd64=$rust_version" libllvm19 qemu-user-static \
+		libisl23 libmpc3 libmpfr6 libgmp10
+	for machine in $machines; do
+		gnu=${machine%%:*}-linux-gnu
+		debian=${machine##*:}
+		printf '%s\n' "libstd-rust-web-dev:$debian=$rust_version" "binutils-$gnu" \
+			"cpp-12-$gnu" "gcc-12-$gnu" "g++-12-$gnu" \
+			"libgcc-12-dev-$debian-cross" "libgcc-s1-$debian-cross" \
+			"libstdc++-12-dev-$debian-cross" "libstdc++6-$debian-cross" \
+			"linux-libc-dev-$debian-cross" "libc6-dev-$debian-cross" \
+			"libc6-$debian-cross"
+	done
+}
+
+# An apt that knows this machine's sources and how to reach them, but has its own
+# lists and caches, runs no hooks, and takes packages of other architectures.
+configure_apt() {
+	mkdir -p "$here/apt/lists/partial" "$here/apt/archives/partial" "$here/apt/none"
+	: >"$here/apt/status"
+	apt-config dump |
+		grep '^Acquire::' | grep -v '^Acquire::\(IndexTargets\|Languages\)' >"$here/apt/conf"
+	cat >>"$here/apt/conf" <<-end
+		Dir::Etc::main "/dev/null";
+		Dir::Etc::parts "$here/apt/none";
+		Dir::State "$here/apt";
+		Dir::State::status "$here/apt/status";
+		Dir::Cache "$here/apt";
+		APT::Architectures { "amd64"; "arm64"; "i386"; "s390x"; };
+		APT::Sandbox::User "root";
+		Acquire::Languages "none";
+		Acquire::Retries "10";
+	end
+	export APT_CONFIG="$here/apt/conf"
+}
+
+# An index that cannot be had may be one that nothing is needed of.
+download() {
+	(
+		cd "$here/debs" || exit
+		apt-get -q update 2>&1 || echo 'going on with what there is'
+		# shellcheck disable=SC2046 # One word a package.
+		apt-get -q download $(packages) 2>&1
+	)
+}
+
+unpack() {
+	rm -rf "$root"
+	mkdir "$root"
+	for deb in "$here/debs"/*.deb; do
+		dpkg-deb -x "$deb" "$root" || return
+	done
+	rm -rf "$here/debs"
+	packages >"$root/packages"
+}
+
+fetch() {
+	[ "$(packages)" != "$(cat "$root/packages" 2>/dev/null)" ] || return 0
+	rm -rf "$here/debs"
+	mkdir "$here/debs"
+	configure_apt
+	download >"$here/download.log" || {
+		sed 's/^/# /' "$here/download.log"
+		return 1
+	}
+	took 'downloading the compilers'
+	unpack && took 'unpacking them'
+}
+
+# wrap NAME COMMAND...: a command of this name in bin/, for an unpacked program.
+wrap() {
+	wrapper=$here/bin/$1
+	shift
+	mkdir -p "${wrapper%/*}"
+	printf '#!/bin/sh\nLD_LIBRARY_PATH=%s exec %s "$@"\n' "$libraries" "$*" >"$wrapper"
+	chmod +x "$wrapper"
+}
+
+wrap_compilers() {
+	wrap rustc "$root/usr/bin/rustc" --sysroot "$root/usr"
+	for machine in $machines; do
+		name=${machine%%:*}
+		for compiler in gcc g++; do
+			wrap "$name/$compiler" "$root/usr/bin/$name-linux-gnu-$compiler-12" "--sysroot=$root"
+		done
+		for tool in ld ar objcopy strip nm readelf; do
+			wrap "$name/$tool" "$root/usr/bin/$name-linux-gnu-$tool"
+		done
+	done
+}
+
+# --- one machine ---------------------------------------------------------------
+
+tests=$(grep -l '^int main' c_tests/*.c c_tests/*.cc | sed 's|.*/||; s|\.cc*$||')
+
+# Both kinds of each test, as the Makefile names them.
+programs() {
+	for kind in shared static; do
+		for test in $tests; do
+			printf '%s\n' "$here/$name/c_tests/$kind/$test"
+		done
+	done
+}
+
+# build VARIABLE=VALUE...: the library and the tests, as the Makefile builds them.
+build() {
+	# shellcheck disable=SC2046 # One word a program.
+	env RUSTC="$here/bin/rustc" $MAKE -j"$(nproc)" O="$here/$name" CARGO="$CARGO" \
+		CARGOFLAGS="$CARGOFLAGS" CFLAGS='-O2 -g' CXXFLAGS='-O2 -g' CPPFLAGS= "$@" \
+		all $(programs)
+}
+
+build_across() {
+	build CARGO_BUILD_TARGET="$triple" CC="$here/bin/$name/gcc" CXX="$here/bin/$name/g++" \
+		LD="$here/bin/$name/ld" AR="$here/bin/$name/ar" \
+		OBJCOPY="$here/bin/$name/objcopy" "$@"
+}
+
+# judge CHECK: one of the checks of the library, with the tools of its machine.
+judge() {
+	env PATH="$here/bin/$name:$PATH" O="$here/$name" CC="$cc" STRIP="$strip" "tests/package/$1"
+}
+
+# Why a test cannot be run under qemu, if it cannot.
+spoiled_by_qemu() {
+	case $name:$1 in
+	*:close_on_exec | *:unrelated)
+		echo 'it executes itself anew, and so needs qemu registered with the kernel'
+		;;
+	*:socket_options)
+		echo 'qemu 7.2 knows neither SO_TIMESTAMPNS nor SO_PASSPIDFD'
+		;;
+	s390x:signal_handler)
+		echo 'qemu 7.2 makes a timer_settime in a signal handler fail now and then'
+		;;
+	s390x:descriptor_kinds)
+		echo 'qemu 7.2 leaves the bytes of a received eventfd in the order of this machine'
+		;;
+	esac
+}
+
+run_test() {
+	timeout -k 5 150 "$@" </dev/null
+}
+
+run_natively() {
+	run_test "$1"
+}
+
+run_i686() {
+	run_test env LD_LIBRARY_PATH="$root/usr/i686-linux-gnu/lib" "$1"
+}
+
+# What this kernel has and qemu has not is skipped there, with no blame.
+run_under_qemu() {
+	run_test env REQUIRE_ALL=0 "$root/usr/bin/qemu-$name-static" -L "$root/usr/$name-linux-gnu" \
+		-E LD_PRELOAD="$here/$name/qemu_recvmsg.so" "$1"
+}
+
+test_each() {
+	for program in $(programs); do
+		# What is broken there may well hang, each time.
+		if [ $((tap_failures - failures)) -ge 5 ]; then
+			printf '# %s: enough has failed, the rest is not run\n' "$name"
+			return
+		fi
+		reason=
+		[ "$runner" != run_under_qemu ] || reason=$(spoiled_by_qemu "${program##*/}")
+		if [ -n "$reason" ]; then
+			printf '# %s: not %s: %s\n' "$name" "${program##*/c_tests/}" "$reason"
+			continue
+		fi
+		ok "$name: ${program##*/c_tests/}" $runner "$program"
+		printf '%s\n' "$tap_output" | sed -n 's/^ok .*# SKIP /# skipped: /p' | sort -u
+	done
+}
+
+# The sources alone, with a Cargo.lock of their own.
+build_with_oldest_libc() {
+	rm -rf "$here/oldest" && mkdir "$here/oldest" && cp -R Cargo.toml build.rs src "$here/oldest" &&
+		(cd "$here/oldest" && export RUSTC="$here/bin/rustc" &&
+			$CARGO update --quiet --package libc --precise "$oldest_libc" &&
+			$CARGO build --quiet --release --target-dir "$here/oldest/target")
+}
+
+# test_machine BUILD...: all there is to test on the machine called $name.
+test_machine() {
+	failures=$tap_failures
+	ok "$name: the library and the tests build" "$@"
+	took "$name: building"
+	[ "$tap_failures" -eq "$failures" ] || return 0
+	ok "$name: the exports are those of the map" judge exports.t
+	ok "$name: the shared object needs the C library only, and is sound" judge shared_object.t
+	test_each
+	took "$name: testing"
+}
+
+this_machine() {
+	name=x86_64 runner=run_natively
+	cc=$CC
+	strip=${STRIP:-strip}
+	test_machine build
+}
+
+other_machine() {
+	name=$1 triple=$2 cc=$here/bin/$1/gcc strip=$here/bin/$1/strip runner=run_under_qemu
+	# qemu finds the loader itself.
+	interpreter=
+	if [ "$name" = i686 ]; then
+		runner=run_i686
+		interpreter=-Wl,--dynamic-linker=$root/usr/i686-linux-gnu/lib/ld-linux.so.2
+	fi
+	mkdir -p "$here/$name"
+	ok "$name: what mends qemu compiles" "$cc" -std=c11 -D_GNU_SOURCE -Wall -Wextra \
+		-Wpedantic -Werror -O2 -fPIC -shared -o "$here/$name/qemu_recvmsg.so" tests/machines/qemu_recvmsg.c
+	test_machine build_across LDFLAGS="$interpreter"
+}
+
+# --- all of them ---------------------------------------------------------------
+
+case $(uname -m):$(command -v apt-get) in
+x86_64:?*) ;;
+*)
+	skip 'no x86-64 machine with apt-get'
+	tap_done
+	;;
+esac
+if ! fetch; then
+	skip "apt's sources have not all of Debian 12's rustc-web 1.85, cross compilers and qemu"
+	tap_done
+fi
+wrap_compilers
+is "$("$here/bin/rustc" --version | cut -d ' ' -f 2)" \
+	"$(sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml).0" \
+	'the compiler is the oldest that Cargo.toml promises'
+oldest_libc=$(sed -n 's/^libc = { version = "\([^"]*\)".*/\1/p' Cargo.toml)
+ok "the library builds with the crate libc $oldest_libc, the oldest that it promises" \
+	build_with_oldest_libc
+this_machine
+for machine in $machines; do
+	IFS=: read -r name triple _ <<-end
+		$machine
+	end
+	other_machine "$name" "$triple"
+done
+tap_done

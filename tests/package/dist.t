@@ -1,0 +1,33 @@
+#!/bin/sh
+# make dist packs a tree that builds and passes tests offline, given the crates
+# that cargo has fetched, and packs it again from there.
+. tests/lib/tap.sh
+scratch_directory
+unset MAKEFLAGS MFLAGS MAKELEVEL
+
+mkdir "$scratch/out"
+ok 'make dist' $MAKE -s dist O="$scratch/out"
+tarball=$scratch/out/libsendfd-$VERSION.tar.gz
+ok 'the tarball unpacks' tar -C "$scratch" -xzf "$tarball"
+unpacked=$scratch/libsendfd-$VERSION
+is "$(sed -n 's/^name = //p' "$unpacked/Cargo.lock" | tr '\n' ' ')" '"libc" "libsendfd" ' \
+	'the library uses one crate'
+ok 'it holds no built file' test ! -e "$unpacked/build" -a ! -e "$unpacked/target"
+# A test in C, the Rust tests and a check: each of them all would be the same again.
+ok 'it builds and passes tests offline' $MAKE -C "$unpacked" check CARGO="$CARGO" \
+	CARGOFLAGS='--locked --offline' c_test_names=round_trip cxx_test_names= \
+	checks='tests/model/unit_tests.t tests/package/exports.t'
+files_in() {
+	tar -tzf "$1" | grep -v '/$' | sort
+}
+
+mkdir "$unpacked/out" && touch "$unpacked/out/built"
+! have git || git init -q "$scratch" # to which the tree does not belong
+ok 'make dist works there, without git' $MAKE -s -C "$unpacked" dist O=out
+files_in "$tarball" >"$scratch/packed"
+files_in "$unpacked/out/libsendfd-$VERSION.tar.gz" >"$scratch/packed-again"
+ok 'and packs the same files' diff "$scratch/packed" "$scratch/packed-again"
+mkdir "$unpacked/.git"
+ok 'where git fails, it does' sh -c "! $MAKE -s -C '$unpacked' dist O='$scratch/failed'"
+ok 'and leaves no tarball' test ! -e "$scratch/failed/libsendfd-$VERSION.tar.gz"
+tap_done
