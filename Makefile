@@ -196,21 +196,25 @@ installcheck:
 
 # --- examples --------------------------------------------------------------
 
-example_sources := $(wildcard examples/c/*.c)
-examples        := $(example_sources:examples/c/%.c=$(O)/examples/%)
-c_warnings      := -Wall -Wextra -Wpedantic -Werror
+short_examples := $(patsubst %.c,$(O)/%,$(wildcard examples/*.c))
+examples       := $(short_examples) $(O)/examples/handover $(O)/examples/load
+c_warnings     := -Wall -Wextra -Wpedantic -Werror
 # What is built here and linked with the shared object finds it here.
-with_shared      = -L$(O) -lsendfd -Wl,-rpath,'$(abspath $(O))'
+with_shared     = -L$(O) -lsendfd -Wl,-rpath,'$(abspath $(O))'
 
-$(O)/examples/%: examples/c/%.c include/sendfd.h $(O)/libsendfd.so $(O)/$(soname)
+$(short_examples): $(O)/%: %.c
+$(O)/examples/load: examples/handover/load.c
+$(O)/examples/handover: $(filter-out %/load.c,$(wildcard examples/handover/*.[ch]))
+
+$(examples): include/sendfd.h $(O)/libsendfd.so $(O)/$(soname)
 	$(call say,CC,$@)
 	$(quiet)mkdir -p $(@D)
 	$(quiet)$(CC) -std=c11 $(CPPFLAGS) $(c_warnings) -D_GNU_SOURCE -Iinclude $(CFLAGS) \
-		$(LDFLAGS) -o $@ $< $(with_shared)
+		$(LDFLAGS) -o $@ $(filter %.c,$^) $(with_shared)
 
 demo: all $(examples)
-	$(quiet)examples/c/demo.sh $(O)/examples
-	$(quiet)examples/c/handover_demo.sh $(O)/examples
+	$(quiet)examples/demo.sh $(O)/examples
+	$(quiet)examples/handover/demo.sh $(O)/examples
 
 # --- and the rest ----------------------------------------------------------
 

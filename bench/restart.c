@@ -1,6 +1,6 @@
 /* A server is replaced by its successor, which asks for the listening sockets: the
  * time from the request to the last of them. First by itself, then as a whole in
- * examples/c/handover.c.
+ * examples/handover.
  *
  *     restart HANDOVER    run in a directory of its own, for the sockets' names */
 #include "bench.h"
@@ -224,7 +224,7 @@ static void measure_demo(const char *program)
         .figures = {{name, "ns"}},
         .seconds = full_or_quick(10, 0.3),
         .ncontenders = 1,
-        .contenders = {{"examples/c/handover", take_over, program}},
+        .contenders = {{"examples/handover", take_over, program}},
     });
     kill(running.pid, SIGTERM);
     need_end(running);

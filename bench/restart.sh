@@ -6,8 +6,8 @@ start_part restart
 library="-L$O -lsendfd -Wl,-rpath,$(realpath "$O")"
 # shellcheck disable=SC2086 # three words
 compile restart bench/restart.c bench/bench.c bench/contenders.c $library
-# shellcheck disable=SC2086 # three words
-compile handover examples/c/handover.c $library
+# shellcheck disable=SC2046,SC2086 # many words
+compile handover $(printf '%s\n' examples/handover/*.c | grep -v /load.c) $library
 
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT

@@ -102,7 +102,7 @@ demos() {
 		return
 	fi
 	examples=$(realpath "$2")
-	demo=$(realpath examples/c/demo.sh)
+	demo=$(realpath examples/demo.sh)
 	(
 		cd "$scratch" && rm -rf demos place && mkdir demos place || exit 1
 		ln -s "$examples/parent_child$3" demos/parent_child
@@ -112,7 +112,7 @@ demos() {
 		: >empty
 		printf 'no newline at the end' >no_newline
 	)
-	ok "$1: examples/c/demo.sh holds with them" "$demo" "$scratch/demos"
+	ok "$1: examples/demo.sh holds with them" "$demo" "$scratch/demos"
 	here=$PWD
 	cd "$scratch" || exit 1
 	crosswise "$1" demos/unrelated

@@ -1,5 +1,5 @@
 #!/bin/sh
-# A server is replaced while it runs (examples/c/handover.c): every request is
+# A server is replaced while it runs (examples/handover): every request is
 # answered, by whoever has it, a successor that fails does no harm, and nothing
 # is left behind. tests/examples/handover_peer.c is the other side.
 . tests/lib/tap.sh
@@ -13,7 +13,8 @@ load=$O/examples/load
 peer=$scratch/peer
 path=$scratch/socket
 ok 'the other side compiles' $CC -std=c11 -Wall -Wextra -Wpedantic -Werror -D_GNU_SOURCE \
-	-Iinclude -o "$peer" tests/examples/handover_peer.c "$O/libsendfd.a"
+	-Iinclude -Iexamples/handover -o "$peer" tests/examples/handover_peer.c \
+	examples/handover/messages.c "$O/libsendfd.a"
 # What a client waits for when it is in the middle of something.
 mkfifo "$scratch/go"
 exec 3<>"$scratch/go"
@@ -107,7 +108,7 @@ first_server() {
 # left NAME: that a server that has ended had all closed.
 left() {
 	is "$(sed -n 's/.*served, \([0-9]*\) descriptors open (0 .*, \([0-9]*\) others)/\1 \2/p' \
-		"$scratch/$1.log" | tail -n 1)" "$((others - 3)) $((others - 3))" "$1: it has closed all"
+		"$scratch/$1.log" | tail -n 1)" "$((others - 4)) $((others - 4))" "$1: it has closed all"
 }
 
 # last_server NAME PROCESS PID: ends it.
@@ -273,8 +274,9 @@ else
 	chmod 755 "$scratch/as_other"
 	chmod 711 "$scratch"
 	mkdir "$scratch/open" && chmod 777 "$scratch/open"
-	$CC -std=c11 -D_GNU_SOURCE -Iinclude -o "$scratch/handover" examples/c/handover.c \
-		"$O/libsendfd.a"
+	# shellcheck disable=SC2046 # many words
+	$CC -std=c11 -D_GNU_SOURCE -Iinclude -o "$scratch/handover" \
+		$(printf '%s\n' examples/handover/*.c | grep -v /load.c) "$O/libsendfd.a"
 	handover=$scratch/handover
 	first_server 1
 	chmod 666 "$path"

@@ -1,6 +1,6 @@
-/* What tests/examples/handover.t puts around examples/c/handover.c:
+/* The other side of examples/handover for tests/examples/handover.t:
  *
- *     handover_peer successor PATH WHEN    one that fails, see enum when
+ *     handover_peer successor PATH WHEN    one that fails: see when
  *     handover_peer in_the_middle PORT     three clients, see there
  *     handover_peer many PORT              600, each with half a request sent
  *     handover_peer stuffed PORT           one that reads no answers
@@ -8,6 +8,8 @@
  * A successor ends by SIGKILL, or with 0 if it was let go by the server. Clients
  * print "waiting" when they are in the middle, go on when there is a line to
  * read, and exit with 0 if they have had the answers to everything. */
+#include "handover.h"
+
 #include <sendfd.h>
 
 #include <arpa/inet.h>
@@ -30,76 +32,20 @@ enum { patience = 15000, fds_most = 4096 };
 /* --- successors -------------------------------------------------------------- */
 
 /* After what a successor fails: it has connected, has the header, one message of
- * listening sockets, all of them, has told that it is ready, has one message of
- * connections. Or it says nothing until the server ends it; or it says only then
- * that it takes over. */
-static const char *const when_names[] = {"connected", "header",        "one_message",
-                                         "listening", "ready",         "connections",
-                                         "silent",    "taken_too_late"};
-enum when {
-    CONNECTED,
-    HEADER,
-    ONE_MESSAGE,
-    LISTENING,
-    READY,
-    CONNECTIONS,
-    SILENT,
-    TAKEN_TOO_LATE
-};
+ * listening sockets, all of them, has told that it is ready, has one connection. Or it
+ * says nothing until the server ends it; or it says only then that it takes over. */
+static const char *when;
 
-struct header {
-    char magic[8];
-    uint32_t version, listeners, connections, bytes;
-};
-
-static void die_if(enum when now, enum when when)
+static void die_if(const char *now)
 {
-    if (now == when)
+    if (strcmp(now, when) == 0)
         raise(SIGKILL);
 }
 
-static void receive(int socket, void *data, size_t length, int *nfds)
+static void must(bool done)
 {
-    int fds[SENDFD_MAX_FDS];
-    if (recvfds_msg(socket, fds, nfds, data, length, 0) != (ssize_t)length)
-        errx(1, "the server has ended it");
-}
-
-static void receive_header(int socket, struct header *header, int with_fds)
-{
-    static char names[1 << 24];
-    int nfds = with_fds, none = 0;
-    receive(socket, header, sizeof *header, &nfds);
-    if (nfds != with_fds)
-        errx(1, "%d descriptors with the header, not %d", nfds, with_fds);
-    if (header->bytes > sizeof names)
-        errx(1, "%u bytes of names", header->bytes);
-    for (uint32_t left = header->bytes; left > 0;) {
-        ssize_t got = recvfds_msg(socket, NULL, &none, names, left, 0);
-        if (got <= 0)
-            errx(1, "the server has ended it");
-        left -= (uint32_t)got;
-    }
-}
-
-static void receive_message(int socket, int *fds, int *nfds)
-{
-    int came = recvfds(socket, fds + *nfds, SENDFD_MAX_FDS);
-    if (came < 0)
-        errx(1, "no descriptors came");
-    *nfds += came;
-}
-
-static void receive_all(int socket, int *fds, uint32_t wanted)
-{
-    if (wanted > fds_most || recvfds_all(socket, fds, (int)wanted) != (int)wanted)
-        errx(1, "not all descriptors came");
-}
-
-static void say(int socket, char byte)
-{
-    if (sendfds_msg(socket, NULL, 0, &byte, 1, 0) != 1)
-        err(1, "saying %c", byte);
+    if (!done)
+        err(1, "the server has ended it");
 }
 
 /* Until the server has shut it down. */
@@ -110,41 +56,40 @@ static void wait_for_end(int socket)
         errx(1, "the server does not end it");
 }
 
-static int succeed(int socket, enum when when)
+static int succeed(int socket)
 {
     static int fds[fds_most];
     struct header header;
-    int nfds = 0;
-    die_if(CONNECTED, when);
-    if (when == SILENT) {
+    struct unfinished unfinished;
+    int first, rest;
+    die_if("connected");
+    if (strcmp(when, "silent") == 0) {
         wait_for_end(socket);
         return 0;
     }
-    receive_header(socket, &header, 1);
-    die_if(HEADER, when);
-    receive_message(socket, fds, &nfds);
-    die_if(ONE_MESSAGE, when);
-    if (header.listeners > (uint32_t)nfds)
-        receive_all(socket, fds + nfds, header.listeners - (uint32_t)nfds);
-    die_if(LISTENING, when);
+    must(receive_message(socket, fds, 1, &header, sizeof header));
+    die_if("header");
+    must((first = recvfds(socket, fds, SENDFD_MAX_FDS)) > 0);
+    die_if("one_message");
+    rest = (int)header.count - first;
+    must(rest <= fds_most && receive_descriptors(socket, fds, rest));
+    die_if("listening");
 
-    say(socket, 'R');
-    die_if(READY, when);
-    receive_header(socket, &header, 0);
-    nfds = 0;
-    if (header.connections > 0)
-        receive_message(socket, fds, &nfds);
-    die_if(CONNECTIONS, when);
-    if (header.connections > (uint32_t)nfds)
-        receive_all(socket, fds + nfds, header.connections - (uint32_t)nfds);
+    must(send_step(socket, READY));
+    die_if("ready");
+    must(receive_message(socket, NULL, 0, &header, sizeof header));
+    for (uint32_t i = 0; i < header.count; i++) {
+        must(receive_message(socket, fds, 1, &unfinished, sizeof unfinished));
+        die_if("connections");
+    }
 
     wait_for_end(socket);
-    if (sendfds_msg(socket, NULL, 0, "T", 1, 0) != -1 || errno != EPIPE)
+    if (send_step(socket, TAKEN) || errno != EPIPE)
         errx(1, "it could still take over");
     return 0;
 }
 
-static int successor(const char *path, const char *name)
+static int successor(const char *path)
 {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     strncpy(address.sun_path, path, sizeof address.sun_path - 1);
@@ -152,11 +97,7 @@ static int successor(const char *path, const char *name)
     if (connect(connection, (struct sockaddr *)&address, sizeof address) < 0)
         err(1, "%s", path);
     printf("connected\n");
-    for (size_t i = 0; i < sizeof when_names / sizeof *when_names; i++) {
-        if (strcmp(when_names[i], name) == 0)
-            return succeed(connection, (enum when)i);
-    }
-    errx(2, "when is %s?", name);
+    return succeed(connection);
 }
 
 /* --- clients ----------------------------------------------------------------- */
@@ -304,8 +245,10 @@ static void stuffed(const char *port)
 int main(int argc, char **argv)
 {
     setvbuf(stdout, NULL, _IOLBF, BUFSIZ);
-    if (argc == 4 && strcmp(argv[1], "successor") == 0)
-        return successor(argv[2], argv[3]);
+    if (argc == 4 && strcmp(argv[1], "successor") == 0) {
+        when = argv[3];
+        return successor(argv[2]);
+    }
     if (argc == 3 && strcmp(argv[1], "in_the_middle") == 0)
         in_the_middle(argv[2]);
     else if (argc == 3 && strcmp(argv[1], "many") == 0)
@@ -313,6 +256,6 @@ int main(int argc, char **argv)
     else if (argc == 3 && strcmp(argv[1], "stuffed") == 0)
         stuffed(argv[2]);
     else
-        errx(2, "what?");
+        errx(2, "usage: handover_peer WHAT PORT");
     return 0;
 }

@@ -1,5 +1,5 @@
 /* A client that connects and then does not do what the server of
- * examples/c/unrelated.c expects: misbehaving_client HOW PATH. It ends with
+ * examples/unrelated.c expects: misbehaving_client HOW PATH. It ends with
  * status 0 when the server has closed the connection. */
 #include "sendfd.h"
 

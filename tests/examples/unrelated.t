@@ -1,5 +1,5 @@
 #!/bin/sh
-# The server of examples/c/unrelated.c: its path has one owner at a time,
+# The server of examples/unrelated.c: its path has one owner at a time,
 # whoever starts, ends or is killed at the same moment; it removes nothing that
 # is not its own; and no client stops it.
 . tests/lib/tap.sh
