@@ -111,10 +111,10 @@ decided() {
 for round in 1 2 3 4 5 6 7 8 9 10 11 12; do
 	race "$round"
 done
-rm -f "$socket" "$socket.lock"
+rm -f "$socket"
 
-# Servers for one client each come and go, each removing its lock file while
-# others open it. If two ever owned the path, one of them would wait in vain.
+# Servers for one client each come and go. If two ever owned the path, one of them would
+# wait in vain.
 for worker in 1 2 3 4; do
 	(
 		served=0
@@ -149,13 +149,8 @@ is "$(left_in_place)" '' 'and leave nothing behind'
 
 start_server first "$socket"
 is "$(stat -c %a "$socket")" 600 'the socket is for its owner only'
-is "$(stat -c %a "$socket.lock")" 600 'the lock file too'
 run second "$unrelated" server "$socket"
 refused second "$status" 'another server is running' 'a second server is refused'
-rm "$socket.lock"
-run second "$unrelated" server "$socket"
-refused second "$status" 'another program is listening' \
-	'also when somebody has removed the lock file'
 ok 'the first serves on' serves first
 kill -TERM "$server_pid"
 finish "$server"
@@ -174,7 +169,7 @@ echo data >"$socket"
 run first "$unrelated" server "$socket"
 refused first "$status" 'is not a socket' 'a regular file at the path'
 is "$(cat "$socket")" data 'is not touched'
-is "$(left_in_place)" socket 'no lock file is left'
+is "$(left_in_place)" socket 'and nothing else is left'
 rm "$socket"
 
 ln -s ../file "$socket"
@@ -183,16 +178,16 @@ refused first "$status" 'is not a socket' 'a symbolic link at the path'
 ok 'is not removed' test -L "$socket"
 rm "$socket"
 
-echo data >"$socket.lock"
-run first "$unrelated" server "$socket"
-refused first "$status" 'is not a lock file' 'data at the path of the lock file'
-is "$(cat "$socket.lock")" data 'is not touched either'
-rm "$socket.lock"
-
-ln -s ../file "$socket.lock"
-run first "$unrelated" server "$socket"
-refused first "$status" 'place/socket.lock: ' 'a symbolic link there is not followed'
-rm "$socket.lock"
+start_server first "$socket"
+rm "$socket"
+first=$server
+first_pid=$server_pid
+start_server second "$socket"
+kill -TERM "$first_pid"
+finish "$first"
+ok 'a server whose socket was replaced leaves the new one' serves second
+kill -TERM "$server_pid"
+finish "$server"
 is "$(left_in_place)" '' 'and nothing is left of all that'
 
 # --- the length of the path --------------------------------------------------------
