@@ -1,21 +1,13 @@
 #!/bin/sh
-# Shows an open file passed from a parent to its child, and between unrelated
-# processes, and checks that all went as it should: demo.sh DIRECTORY, which
-# holds the programs parent_child and unrelated. Every wait has a limit.
+# Passes an open file from a parent to its child, and between unrelated processes, and
+# checks that everything happened as it should: demo.sh DIRECTORY, which holds the
+# programs parent_child and unrelated. One line for each thing shown.
 set -u
 
-say() {
-	printf '%s\n' "$*"
-}
-
 fail() {
-	say "FAILED: $*"
+	printf 'FAILED: %s\n' "$*"
+	tail -n 20 ./*.log
 	exit 1
-}
-
-# show FILE: what a program printed.
-show() {
-	sed 's/^/    /' "$1"
 }
 
 # wait_until COMMAND...: until it succeeds, for 20 seconds at most.
@@ -34,11 +26,16 @@ content() {
 		sed '/^----- content begins$/d; /^----- content ends$/d'
 }
 
+# number TEXT LOG: the first number after the text in a program's output.
+number() {
+	sed -n "s/.*$1 \([0-9][0-9]*\).*/\1/p" "$2" | head -n 1
+}
+
 programs=$(cd "${1:?which directory holds the programs?}" && pwd) || exit 2
 scratch=$(mktemp -d) || exit 1
 server=''
 client=''
-# timeout(1) passes the signal on, and kills what does not end by it.
+# timeout(1) passes the signal on, and kills a program that does not end by it.
 clean_up() {
 	for process in $server $client; do
 		kill "$process" 2>/dev/null && wait "$process" 2>/dev/null
@@ -50,36 +47,43 @@ trap 'exit 1' HUP INT TERM
 # Names without a directory: the path of a socket has 107 bytes at most.
 cd "$scratch" && mkdir place || exit 1
 
+printf 'Passed from one process to another that is no relative of it.\n' >message
+: >empty
+awk 'BEGIN { for (i = 1; i <= 2000; i++) print "line", i }' >long
+file=/etc/hosts
+[ -r "$file" ] || file=$scratch/message
+
 # --- parent to child ---------------------------------------------------------
 
-say 'Part 1: a parent opens /etc/hosts after the fork and passes it to its child.'
-timeout -k 5 20 "$programs/parent_child" /etc/hosts >family 2>&1 ||
-	{ show family && fail 'parent_child did not succeed'; }
-show family
-content family >came
-awk 1 /etc/hosts | cmp -s - came || fail 'the content is not that of /etc/hosts'
-size=$(($(wc -c </etc/hosts)))
-grep -q "^child .* final offset $size\$" family || fail "the child's offset is not $size"
-grep -q "^parent .* offset is $size too" family || fail "the parent's offset is not $size"
-say "It held: the content is that of /etc/hosts, and both offsets are $size."
-say
+timeout -k 5 20 "$programs/parent_child" "$file" >family.log 2>&1 ||
+	fail 'parent_child did not succeed'
+content family.log >came
+awk 1 "$file" | cmp -s - came || fail "the content is not that of $file"
+size=$(($(wc -c <"$file")))
+grep -q "^child .* final offset $size\$" family.log || fail "the child's offset is not $size"
+grep -q "^parent .* offset is $size too" family.log || fail "the parent's offset is not $size"
+printf 'A parent (process %s) opened %s as descriptor %s after the fork and sent it.\n' \
+	"$(number 'parent' family.log)" "$file" "$(number 'as descriptor' family.log)"
+printf 'Its child (process %s) received it as descriptor %s and read all %s bytes.\n' \
+	"$(number 'child' family.log)" "$(number 'is descriptor' family.log)" "$size"
+printf "Both share the offset: the parent's is %s too, although it read nothing.\n" "$size"
 
 # --- between unrelated processes ---------------------------------------------
 
-# start_server LOG ARGUMENT...: in the background; sets server, and its own pid.
+# start_server LOG ARGUMENT...: in the background; sets server, and server_pid.
 start_server() {
 	log=$1
 	shift
 	timeout -k 5 60 "$programs/unrelated" server place/socket "$@" >"$log" 2>&1 &
 	server=$!
-	wait_until grep -qs '^server [0-9]*: listening' "$log" ||
-		{ show "$log" && fail 'the server does not listen'; }
-	server_pid=$(sed -n 's/^server \([0-9]*\): listening.*/\1/p' "$log")
+	wait_until grep -qs '^server [0-9]*: listening' "$log" || fail 'the server does not listen'
+	server_pid=$(number 'server' "$log")
 }
 
-# start_client FILE: in the background, its output in FILE.log.
+# start_client FILE: in the background, its output in client.log.
 start_client() {
-	timeout -k 5 20 "$programs/unrelated" client place/socket "$1" >"$1.log" 2>&1 &
+	: >client.log
+	timeout -k 5 20 "$programs/unrelated" client place/socket "$1" >client.log 2>&1 &
 	client=$!
 }
 
@@ -88,71 +92,50 @@ end_client() {
 	wait "$client"
 	status=$?
 	client=''
-	show "$1.log"
 	[ "$status" -eq 0 ] || fail "the client of $1 ended with status $status"
-	client_pid=$(sed -n 's/^client \([0-9]*\): opened.*/\1/p' "$1.log")
+	client_pid=$(number 'client' client.log)
 	grep -q "process $client_pid of user $(id -u) connects" "$log" ||
-		fail 'the server did not tell who connected'
+		fail 'the server did not say who connected'
 	awk 1 "$1" >>expected
 	content "$log" | cmp -s - expected || fail "the server did not print the content of $1"
 }
 
-cat /etc/hosts >hosts
-printf 'Passed from a process to one that is no relative of it.\n' >message
-: >empty
-awk 'BEGIN { for (i = 1; i <= 2000; i++) print "line", i }' >long
 : >expected
-
-say 'Part 2: unrelated processes pass files over a socket in the file system.'
-say 'A client starts before there is a server: it waits.'
-start_client hosts
-wait_until grep -qs 'no server on place/socket yet, waiting' hosts.log ||
-	{ show hosts.log && fail 'the client does not wait'; }
-say 'The server starts.'
-start_server first_server
-end_client hosts
-show first_server
+start_client message
+wait_until grep -q 'no server on place/socket yet, waiting' client.log ||
+	fail 'the client does not wait'
+start_server first.log
 mode=$(stat -c %a place/socket)
 [ "$mode" = 600 ] || fail "the permissions of the socket are $mode"
-say "The socket is its owner's only: its permissions are $mode."
+end_client message
+echo 'A client waited for its server, sent it an open file, and the server printed the file.'
 
-say 'More clients, one after another.'
-for file in message empty long; do
+for file in empty long message; do
 	start_client "$file"
 	end_client "$file"
 done
-say 'The server has printed the content of each file.'
+echo 'Three more clients sent theirs: an empty file, a long one and a short one.'
 
-say 'A second server on the same path is refused.'
-if timeout -k 5 20 "$programs/unrelated" server place/socket >second_server 2>&1; then
-	fail 'it was not'
-fi
-show second_server
-grep -q 'another server is running on place/socket' second_server ||
-	fail 'it was not told why'
+timeout -k 5 20 "$programs/unrelated" server place/socket >second.log 2>&1 &&
+	fail 'a second server took the path'
+grep -q 'another server is running on place/socket' second.log || fail 'it did not say why'
 start_client message
 end_client message
-say 'The first one serves on.'
+echo 'A second server was refused, because the path has an owner; the first one went on.'
 
-say 'The first server is killed, and cannot clean up.'
-kill -KILL "$server_pid" || fail 'it is not there'
+kill -KILL "$server_pid" || fail 'the server is not there'
 wait "$server" 2>/dev/null
 server=''
-[ -S place/socket ] || fail 'it left no socket'
-
-say 'A third server, for one client, takes over the socket that was left.'
+[ -S place/socket ] || fail 'the killed server left no socket'
 : >expected
-start_server third_server 1
-grep -q 'took over place/socket' third_server || fail 'it did not take over'
+start_server third.log 1
+grep -q 'took over place/socket' third.log || fail 'the third server did not take over'
 start_client message
 end_client message
 wait "$server"
 status=$?
 server=''
-show third_server
 [ "$status" -eq 0 ] || fail "the third server ended with status $status"
 left=$(ls -A place)
 [ -z "$left" ] || fail "the third server left behind: $left"
-say 'It has served its client and left nothing behind.'
-say
-say 'All held.'
+echo 'The first server was killed; a third one replaced its socket and left nothing behind.'

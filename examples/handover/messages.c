@@ -83,11 +83,14 @@ bool receive_message(int socket, int *fds, int nfds, void *data, size_t length)
     return received == nfds || fail_closing(ENOMSG, fds, received);
 }
 
+/* As many messages as are needed. The C library musl cannot send 253 in one. */
 bool send_descriptors(int socket, const int *fds, int nfds)
 {
+    const int most = SENDFD_MAX_FDS - 1;
     int sent = 0;
     while (sent < nfds) {
-        int more = sendfds_all(socket, fds + sent, nfds - sent);
+        int left = nfds - sent;
+        int more = sendfds_all(socket, fds + sent, left < most ? left : most);
         if (more > 0)
             sent += more; /* if it is short, the next call meets the reason again */
         else if (errno != EINTR)
