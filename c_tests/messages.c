@@ -1,6 +1,7 @@
 /* sendfds_msg and recvfds_msg carry bytes of the caller's own, with 0 to 253
  * descriptors beside them: the bytes on the wire are exactly the caller's, and
- * *nfds tells exactly how many descriptors came, none after a failure. */
+ * *nfds tells exactly how many descriptors came, and keeps its value where the call
+ * does not succeed. */
 #include "peer.h"
 #include "sendfd.h"
 #include "tap.h"
@@ -150,7 +151,7 @@ static void empty_message(const struct socket_type *type)
         is(recvfds_msg(pair[1], fds, &nfds, data, sizeof data, 0),
            type->type == SOCK_DGRAM ? 0 : RECVFD_EOF, "%s: what its receiver gets",
            type->name);
-        is(nfds, 0, "%s: and no descriptor", type->name);
+        is(nfds, type->type == SOCK_DGRAM ? 0 : 1, "%s: and what *nfds is", type->name);
         ok(is_empty(pair[1]), "%s: it is consumed", type->name);
     }
     ok(passes_a_file(pair), "%s: the next message comes", type->name);
@@ -188,14 +189,13 @@ static void end_of_file(const struct socket_type *type)
     is(nfds, 2, "%s: with its descriptors", type->name);
     close_fds(fds, 2);
     for (int i = 0; i < 2; i++) {
-        nfds = 2;
         if (type->type == SOCK_DGRAM)
             fails(recvfds_msg(pair[1], fds, &nfds, data, sizeof data, MSG_DONTWAIT),
                   EAGAIN, "%s: then nothing, but no end of file", type->name);
         else
             is(recvfds_msg(pair[1], fds, &nfds, data, sizeof data, 0), RECVFD_EOF,
                "%s: then the end of file", type->name);
-        is(nfds, 0, "%s: and *nfds is 0", type->name);
+        is(nfds, 2, "%s: and *nfds is as it was", type->name);
     }
     close(pair[1]);
 }
@@ -222,8 +222,7 @@ static const struct failure failures[] = {
     {"socket -1", 3, 5, 0, -1, 10, 0, EBADF},
 };
 
-/* In an int that was something else before. */
-static void zero_after_failures(const struct socket_type *type)
+static void kept_after_failures(const struct socket_type *type)
 {
     for (size_t i = 0; i < sizeof failures / sizeof *failures; i++) {
         const struct failure *failure = &failures[i];
@@ -236,34 +235,51 @@ static void zero_after_failures(const struct socket_type *type)
                           failure->no_array ? NULL : fds, &nfds, data, failure->len,
                           failure->flags),
               failure->error, "%s: %s", type->name, failure->name);
-        is(nfds, 0, "%s: *nfds is 0", type->name);
+        is(nfds, failure->nfds, "%s: *nfds is as it was", type->name);
         drain_queue(pair[1], &unused);
         close_pair(pair);
     }
 }
 
-static void zero_after_other_failures(const struct socket_type *type)
+static void kept_after_other_failures(const struct socket_type *type)
 {
     int pair[2], fds[5], nfds = 5;
     char data[10];
     socket_pair(type->type, pair);
     need(raw_send(pair[0], "0123456789", 10, files, 3) == 10);
-    fails(recvfds_msg(pair[1], fds, &nfds, NULL, 10, 0), EFAULT, "%s: data is NULL",
+    char *volatile no_data = NULL;
+    fails(recvfds_msg(pair[1], fds, &nfds, no_data, 10, 0), EFAULT, "%s: data is NULL",
           type->name);
-    is(nfds, 0, "%s: *nfds is 0", type->name);
-    nfds = 5;
+    is(nfds, 5, "%s: *nfds is as it was", type->name);
     leave_room_for(2);
     fails(recvfds_msg(pair[1], fds, &nfds, data, 10, 0), EMFILE, "%s: a full table",
           type->name);
     restore_limit();
-    is(nfds, 0, "%s: *nfds is 0", type->name);
+    is(nfds, 5, "%s: *nfds is as it was", type->name);
     if (type->type != SOCK_STREAM) {
         need(raw_send(pair[0], "0123456789", 10, files, 3) == 10);
-        nfds = 5;
         fails(recvfds_msg(pair[1], fds, &nfds, data, 9, 0), EMSGSIZE,
               "%s: a message longer than the buffer", type->name);
-        is(nfds, 0, "%s: *nfds is 0", type->name);
+        is(nfds, 5, "%s: *nfds is as it was", type->name);
     }
+    close_pair(pair);
+}
+
+/* A loop that calls again with what it has, as around read(2), loses nothing. */
+static void plain_loop(const struct socket_type *type)
+{
+    int pair[2], fd = -7, nfds = 1, turns = 0;
+    char byte;
+    ssize_t bytes;
+    socket_pair(type->type, pair);
+    while ((bytes = recvfds_msg(pair[1], &fd, &nfds, &byte, 1, MSG_DONTWAIT)) < 0 &&
+           errno == EAGAIN && turns++ < 2)
+        if (turns == 2)
+            need(raw_send(pair[0], "a", 1, files, 1) == 1);
+    is(bytes, 1, "%s: a loop on EAGAIN, which does not set *nfds again", type->name);
+    ok(nfds == 1 && same_file(fd, files[0]), "%s: receives the descriptor", type->name);
+    if (bytes == 1)
+        close_fds(&fd, nfds);
     close_pair(pair);
 }
 
@@ -286,8 +302,9 @@ int main(void)
         descriptors_alone(type, 1);
         descriptors_alone(type, SENDFD_MAX_FDS);
         end_of_file(type);
-        zero_after_failures(type);
-        zero_after_other_failures(type);
+        kept_after_failures(type);
+        kept_after_other_failures(type);
+        plain_loop(type);
     }
     close_fds(files, SENDFD_MAX_FDS);
     is(count_fds(), before, "no descriptor is left open");

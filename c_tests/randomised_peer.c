@@ -453,13 +453,15 @@ static void receive_message(void)
     ssize_t bytes = recvfds_msg(model.pair[1], room ? received : NULL, &nfds,
                                 bytes_received, (size_t)len, flags);
     check(name, bytes, expected, error);
-    int expected_nfds = expected >= 0 ? portion.nfds : 0;
+    int expected_nfds = expected >= 0 ? portion.nfds : room;
     if (nfds != expected_nfds)
         report("%s: %d descriptors, not %d", name, nfds, expected_nfds);
     if (bytes == expected && bytes > 0 &&
         memcmp(bytes_received, portion.data, (size_t)bytes) != 0)
         report("%s: other bytes came", name);
-    if (nfds == expected_nfds)
+    if (bytes < 0)
+        return;
+    if (bytes == expected && nfds == expected_nfds)
         check_and_close(name, received, portion.numbers, nfds);
     else
         close_fds(received, nfds);

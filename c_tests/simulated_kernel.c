@@ -311,7 +311,7 @@ static int receive_message(struct scene *scene)
     char data[4];
     ssize_t bytes = recvfds_msg(scene->pair[1], scene->returned, &nfds, data, 4, 0);
     if (bytes < 0)
-        return nfds == 0 ? -1 : -3;
+        return nfds == 5 ? -1 : -3;
     return nfds > 0 ? nfds : failure(ENOMSG);
 }
 

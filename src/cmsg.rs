@@ -1,118 +1,111 @@
-//! Control messages (cmsg(3)) as bytes: builds the one that carries
-//! descriptors, and walks those that a receive brought. Pure functions of a
-//! buffer: this module makes no system call and owns no descriptor.
+//! Control messages (cmsg(3)): writes the one that carries descriptors, and walks
+//! those that a receive brought. Pure functions of a buffer: this module makes no
+//! system call and owns no descriptor.
 //!
-//! A control message is a header (its length as the kernel's `size_t`, a level
-//! and a type), then its data; header and message are padded to the size of
-//! that `size_t`, which is `WORD` here so that the tests can run both.
+//! A control message is a header, then its data, which is descriptors here: ints.
+//! Each message starts at a multiple of the size of `size_t`.
 
-use core::ffi::c_int;
-use core::mem::MaybeUninit;
+use core::mem::{align_of, size_of, MaybeUninit};
+
+use libc::c_int;
+
+use crate::sys::{self, Header};
 
 /// Most descriptors in one message: the kernel's `SCM_MAX_FD` (unix(7)).
 pub(crate) const MAX_FDS: usize = 253;
 
-/// Room for what socket options put beside the descriptors: credentials (32
+/// Room for what socket options put next to the descriptors: credentials (32
 /// bytes), a security label of up to 255 (272), timestamps (96), a pidfd (24).
-const BESIDE_RIGHTS: usize = 512;
+pub(crate) const BESIDE_RIGHTS: usize = 512;
 
 /// `SCM_PIDFD` (Linux 6.5): a descriptor that nobody sent. It arrives when
 /// `SO_PASSPIDFD` is set on the receiving socket.
 const SCM_PIDFD: c_int = 4;
 
-const NATIVE_WORD: usize = size_of::<usize>();
-const SLOT: usize = size_of::<c_int>();
-
-/// A buffer for the control message of [`MAX_FDS`] descriptors.
-pub(crate) const SEND_BUFFER: [MaybeUninit<u8>; space::<NATIVE_WORD>(MAX_FDS)] =
-    [MaybeUninit::uninit(); space::<NATIVE_WORD>(MAX_FDS)];
-
-/// A buffer for [`MAX_FDS`] descriptors and all that may come beside them.
-pub(crate) const RECEIVE_BUFFER: [MaybeUninit<u8>; receive_len(MAX_FDS)] =
-    [MaybeUninit::uninit(); receive_len(MAX_FDS)];
-
-/// How much of a [`RECEIVE_BUFFER`] a receive of `max_fds` descriptors offers.
-pub(crate) const fn receive_len(max_fds: usize) -> usize {
-    space::<NATIVE_WORD>(max_fds) + BESIDE_RIGHTS
+/// `CMSG_ALIGN`.
+pub(crate) const fn align(len: usize) -> usize {
+    len.saturating_add(align_of::<Header>() - 1) & !(align_of::<Header>() - 1)
 }
 
-/// Writes the control message that carries `fds` to the start of `buffer` and
-/// returns the bytes written, or nothing where `buffer` has no room for it.
+/// `CMSG_LEN` of `nfds` descriptors.
+const fn rights_len(nfds: usize) -> usize {
+    size_of::<Header>() + nfds * size_of::<c_int>()
+}
+
+/// `CMSG_SPACE` of `nfds` descriptors.
+pub(crate) const fn space(nfds: usize) -> usize {
+    align(rights_len(nfds))
+}
+
+/// How much of a [`Buffer`] a receive of `max_fds` descriptors offers.
+#[inline(always)]
+pub(crate) fn receive_len(max_fds: usize) -> usize {
+    space(max_fds.min(MAX_FDS)) + BESIDE_RIGHTS
+}
+
+/// A buffer for the largest message with descriptors and what is next to them, aligned as a header.
+#[repr(C)]
+pub(crate) struct Buffer {
+    aligned: [Header; 0],
+    bytes: [MaybeUninit<u8>; space(MAX_FDS) + BESIDE_RIGHTS],
+}
+
+impl Buffer {
+    #[inline(always)]
+    pub(crate) fn new() -> Self {
+        Self {
+            aligned: [],
+            bytes: [MaybeUninit::uninit(); space(MAX_FDS) + BESIDE_RIGHTS],
+        }
+    }
+
+    /// The first `len` bytes, or all.
+    #[inline(always)]
+    pub(crate) fn first(&mut self, len: usize) -> &mut [MaybeUninit<u8>] {
+        let len = len.min(self.bytes.len());
+        self.bytes.get_mut(..len).unwrap_or_default()
+    }
+}
+
+/// Writes the control message that carries `fds` to the start of `buffer`, its
+/// padding zeroed, and returns the bytes written, or nothing if `buffer` has no
+/// room for it.
+#[inline(always)]
 pub(crate) fn write_rights<'b>(
     buffer: &'b mut [MaybeUninit<u8>],
     fds: &[c_int],
 ) -> Option<&'b [MaybeUninit<u8>]> {
-    write_rights_as::<NATIVE_WORD>(buffer, fds)
-}
-
-/// The control messages in a buffer, one after the other.
-pub(crate) fn messages(control: &[u8]) -> Messages<'_> {
-    Messages { rest: control }
-}
-
-/// `CMSG_ALIGN`.
-const fn align<const WORD: usize>(len: usize) -> usize {
-    len.saturating_add(WORD - 1) & !(WORD - 1)
-}
-
-/// `CMSG_LEN(0)`.
-const fn header_len<const WORD: usize>() -> usize {
-    align::<WORD>(WORD + 2 * SLOT)
-}
-
-/// `CMSG_LEN` of `nfds` descriptors.
-const fn rights_len<const WORD: usize>(nfds: usize) -> usize {
-    header_len::<WORD>() + nfds * SLOT
-}
-
-/// `CMSG_SPACE` of `nfds` descriptors.
-const fn space<const WORD: usize>(nfds: usize) -> usize {
-    align::<WORD>(rights_len::<WORD>(nfds))
-}
-
-fn write_rights_as<'b, const WORD: usize>(
-    buffer: &'b mut [MaybeUninit<u8>],
-    fds: &[c_int],
-) -> Option<&'b [MaybeUninit<u8>]> {
-    let len = rights_len::<WORD>(fds.len());
-    let message = buffer.get_mut(..len)?;
-    let (header, slots) = message.split_at_mut_checked(header_len::<WORD>())?;
-    let (word, level_and_type) = header.split_at_mut_checked(WORD)?;
-    let (level, kind) = level_and_type.split_at_mut_checked(SLOT)?;
-    write_word(word, len)?;
-    write(level, &libc::SOL_SOCKET.to_ne_bytes());
-    write(kind, &libc::SCM_RIGHTS.to_ne_bytes());
-    for (slot, fd) in slots.chunks_exact_mut(SLOT).zip(fds) {
-        write(slot, &fd.to_ne_bytes());
-    }
+    let header = Header {
+        len: rights_len(fds.len()),
+        level: libc::SOL_SOCKET,
+        kind: libc::SCM_RIGHTS,
+    };
+    let message = buffer.get_mut(..align(header.len))?;
+    sys::put_message(message, header, fds)?;
     Some(message)
 }
 
-fn write(place: &mut [MaybeUninit<u8>], bytes: &[u8]) {
-    for (byte, value) in place.iter_mut().zip(bytes) {
-        byte.write(*value);
+/// The descriptors of the usual message: one with descriptors, whole, and nothing
+/// before or after it.
+#[inline(always)]
+pub(crate) fn only_rights(control: &[u8]) -> Option<&[c_int]> {
+    let (header, ints) = sys::message(control)?;
+    let data = header.len.checked_sub(size_of::<Header>())?;
+    if header.kind != libc::SCM_RIGHTS
+        || header.level != libc::SOL_SOCKET
+        || header.len > control.len()
+        || align(header.len) < control.len()
+    {
+        return None;
     }
+    ints.get(..data / size_of::<c_int>())
 }
 
-fn write_word(place: &mut [MaybeUninit<u8>], value: usize) -> Option<()> {
-    match place.len() {
-        4 => write(place, &u32::try_from(value).ok()?.to_ne_bytes()),
-        _ => write(place, &u64::try_from(value).ok()?.to_ne_bytes()),
-    }
-    Some(())
-}
-
-fn read_word<const WORD: usize>(bytes: &[u8]) -> Option<usize> {
-    let value = match WORD {
-        4 => u64::from(u32::from_ne_bytes(*bytes.first_chunk()?)),
-        _ => u64::from_ne_bytes(*bytes.first_chunk()?),
-    };
-    // A length above the address space is as wrong as the largest one.
-    Some(usize::try_from(value).unwrap_or(usize::MAX))
-}
-
-fn read_int(bytes: &[u8]) -> Option<c_int> {
-    Some(c_int::from_ne_bytes(*bytes.first_chunk()?))
+/// Whether there is a place for which a descriptor was refused.
+#[inline(always)]
+pub(crate) fn any_refused(slots: &[c_int]) -> bool {
+    // There is hardly ever one: no branch for each.
+    slots.iter().fold(0, |all, slot| all | slot) < 0
 }
 
 /// What a control message is about.
@@ -121,82 +114,47 @@ pub(crate) enum Kind {
     /// Descriptors that were sent, in order. A negative one is the errno of a
     /// refused descriptor (`SO_RIGHTS_NOTRUNC`, Linux 7.3).
     Rights,
-    /// A descriptor that nobody sent. A negative one is the errno for which the
-    /// kernel made none.
+    /// A descriptor that nobody sent. A negative one is the errno that kept the
+    /// kernel from making it.
     Pidfd,
     /// Something that holds no descriptor.
     Other,
 }
 
-impl Kind {
-    fn of(level: c_int, kind: c_int) -> Self {
-        match (level, kind) {
-            (libc::SOL_SOCKET, libc::SCM_RIGHTS) => Self::Rights,
-            (libc::SOL_SOCKET, SCM_PIDFD) => Self::Pidfd,
-            _ => Self::Other,
-        }
-    }
-}
-
 /// A control message, its data read as descriptors.
+#[derive(Clone, Copy)]
 pub(crate) struct Message<'c> {
     pub(crate) kind: Kind,
-    pub(crate) slots: Slots<'c>,
+    pub(crate) slots: &'c [c_int],
 }
 
-/// The places of descriptors in a control message, in order.
-#[derive(Clone, Copy, Default)]
-pub(crate) struct Slots<'c> {
-    bytes: &'c [u8],
-}
-
-impl Slots<'_> {
-    pub(crate) fn len(self) -> usize {
-        self.bytes.len() / SLOT
-    }
-
-    pub(crate) fn iter(self) -> impl ExactSizeIterator<Item = c_int> {
-        self.bytes
-            .chunks_exact(SLOT)
-            .map(|slot| read_int(slot).unwrap_or(-1))
-    }
-
-    /// Whether one is negative.
-    pub(crate) fn any_negative(self) -> bool {
-        // There is hardly ever one: no branch for each, and two at a time.
-        const SIGNS: u64 = 0x8000_0000_8000_0000;
-        let pairs = self.bytes.chunks_exact(2 * SLOT);
-        let odd = read_int(pairs.remainder()).unwrap_or_default();
-        let all = pairs.fold(0, |all, pair| {
-            all | pair.first_chunk().copied().map_or(0, u64::from_ne_bytes)
-        });
-        odd < 0 || all & SIGNS != 0
-    }
+/// The control messages in a buffer, one after the other.
+pub(crate) fn messages(control: &[u8]) -> Messages<'_> {
+    Messages { rest: control }
 }
 
 /// Walks the control messages in a buffer.
-pub(crate) struct Messages<'c, const WORD: usize = NATIVE_WORD> {
+pub(crate) struct Messages<'c> {
     rest: &'c [u8],
 }
 
-impl<'c, const WORD: usize> Iterator for Messages<'c, WORD> {
+impl<'c> Iterator for Messages<'c> {
     type Item = Message<'c>;
 
-    #[inline]
     fn next(&mut self) -> Option<Message<'c>> {
-        let control = self.rest;
-        let header = control.get(..header_len::<WORD>())?;
-        let level = read_int(header.get(WORD..)?)?;
-        let kind = read_int(header.get(WORD + SLOT..)?)?;
+        let (header, ints) = sys::message(self.rest)?;
         // The length that the message claims is not trusted: one beyond the
-        // buffer is cut to it, one that has no room for the header ends the walk.
-        let len = read_word::<WORD>(header)?.min(control.len());
-        let bytes = control.get(header.len()..len)?;
-        self.rest = control.get(align::<WORD>(len)..).unwrap_or_default();
-        Some(Message {
-            kind: Kind::of(level, kind),
-            slots: Slots { bytes },
-        })
+        // buffer is cut to it, one shorter than the header ends the walk.
+        let bytes = self.rest.get(..header.len.min(self.rest.len()))?;
+        let data = bytes.len().checked_sub(size_of::<Header>())?;
+        let slots = ints.get(..data / size_of::<c_int>())?;
+        self.rest = self.rest.get(align(bytes.len())..).unwrap_or_default();
+        let kind = match (header.level, header.kind) {
+            (libc::SOL_SOCKET, libc::SCM_RIGHTS) => Kind::Rights,
+            (libc::SOL_SOCKET, SCM_PIDFD) => Kind::Pidfd,
+            _ => Kind::Other,
+        };
+        Some(Message { kind, slots })
     }
 }
 
@@ -204,28 +162,57 @@ impl<'c, const WORD: usize> Iterator for Messages<'c, WORD> {
 mod tests {
     use super::*;
 
-    const CREDENTIALS: c_int = libc::SCM_CREDENTIALS;
+    const WORD: usize = size_of::<usize>();
+    const HEADER: usize = size_of::<Header>();
+    const SLOT: usize = size_of::<c_int>();
+
+    /// Bytes as recvmsg(2) leaves them, in memory that is aligned as a header and no larger.
+    struct Control {
+        words: Vec<usize>,
+        len: usize,
+    }
+
+    impl Control {
+        fn of(bytes: &[u8]) -> Self {
+            let word = |bytes: &[u8]| {
+                let mut word = [0xa5; WORD];
+                word[..bytes.len()].copy_from_slice(bytes);
+                usize::from_ne_bytes(word)
+            };
+            Self {
+                words: bytes.chunks(WORD).map(word).collect(),
+                len: bytes.len(),
+            }
+        }
+
+        fn bytes(&self) -> &[u8] {
+            &sys::bytes_of(&self.words)[..self.len]
+        }
+
+        fn slots(&self, kind: Kind) -> Vec<c_int> {
+            messages(self.bytes())
+                .filter(|message| message.kind == kind)
+                .flat_map(|message| message.slots.to_vec())
+                .collect()
+        }
+
+        fn rights(&self) -> Vec<c_int> {
+            self.slots(Kind::Rights)
+        }
+    }
 
     /// One control message as the kernel lays it out, padding included.
-    fn message<const WORD: usize>(level: c_int, kind: c_int, data: &[u8]) -> Vec<u8> {
-        let len = header_len::<WORD>() + data.len();
-        let mut bytes = claiming::<WORD>(len, level, kind, data);
-        bytes.resize(align::<WORD>(len), 0xa5);
+    fn message(level: c_int, kind: c_int, data: &[u8]) -> Vec<u8> {
+        let mut bytes = claiming(HEADER + data.len(), level, kind, data);
+        bytes.resize(align(bytes.len()), 0xa5);
         bytes
     }
 
     /// One whose header claims `len` bytes, whatever it has.
-    fn claiming<const WORD: usize>(len: usize, level: c_int, kind: c_int, data: &[u8]) -> Vec<u8> {
-        let mut bytes = match WORD {
-            4 => u32::try_from(len)
-                .unwrap_or(u32::MAX)
-                .to_ne_bytes()
-                .to_vec(),
-            _ => (len as u64).to_ne_bytes().to_vec(),
-        };
+    fn claiming(len: usize, level: c_int, kind: c_int, data: &[u8]) -> Vec<u8> {
+        let mut bytes = len.to_ne_bytes().to_vec();
         bytes.extend(level.to_ne_bytes());
         bytes.extend(kind.to_ne_bytes());
-        bytes.resize(header_len::<WORD>(), 0xa5);
         bytes.extend(data);
         bytes
     }
@@ -234,194 +221,173 @@ mod tests {
         fds.iter().flat_map(|fd| fd.to_ne_bytes()).collect()
     }
 
-    fn rights_message<const WORD: usize>(fds: &[c_int]) -> Vec<u8> {
-        message::<WORD>(libc::SOL_SOCKET, libc::SCM_RIGHTS, &bytes_of(fds))
+    fn rights(fds: &[c_int]) -> Vec<u8> {
+        message(libc::SOL_SOCKET, libc::SCM_RIGHTS, &bytes_of(fds))
     }
 
-    fn slots_in<const WORD: usize>(control: &[u8], kind: Kind) -> Vec<c_int> {
-        Messages::<WORD> { rest: control }
-            .filter(|message| message.kind == kind)
-            .flat_map(|message| message.slots.iter())
-            .collect()
+    fn written(fds: &[c_int], room: usize) -> Option<Vec<u8>> {
+        let mut buffer = vec![MaybeUninit::new(0xa5); room];
+        let bytes = write_rights(&mut buffer, fds)?;
+        Some(sys::initialised(bytes).to_vec())
     }
 
-    fn rights_in<const WORD: usize>(control: &[u8]) -> Vec<c_int> {
-        slots_in::<WORD>(control, Kind::Rights)
-    }
-
-    fn written<const WORD: usize>(fds: &[c_int]) -> Option<Vec<u8>> {
-        let mut buffer = SEND_BUFFER.map(|_| MaybeUninit::new(0xa5));
-        let bytes = write_rights_as::<WORD>(&mut buffer, fds)?;
-        Some(crate::sys::initialised(bytes).to_vec())
-    }
-
-    /// Runs a test with the word of both kinds of machine.
-    macro_rules! with_both_words {
-        ($($name:ident)*) => {
-            $(
-                mod $name {
-                    #[test]
-                    fn word_4() { super::$name::<4>(); }
-                    #[test]
-                    fn word_8() { super::$name::<8>(); }
-                }
-            )*
-        };
-    }
-
-    with_both_words! {
-        lengths_are_those_of_the_macros_in_c
-        what_is_written_is_what_the_kernel_lays_out
-        what_does_not_fit_is_not_written
-        an_empty_buffer_holds_nothing
-        messages_come_in_order_around_their_padding
-        only_rights_of_the_socket_level_are_descriptors
-        a_length_beyond_the_buffer_is_cut_to_it
-        a_length_without_room_for_the_header_ends_the_walk
-        half_a_descriptor_is_none
-        a_header_that_is_cut_off_ends_the_walk
-        a_negative_slot_is_told_wherever_it_is
-        any_length_claimed_ends_the_walk_inside_the_buffer
-    }
-
-    fn lengths_are_those_of_the_macros_in_c<const WORD: usize>() {
+    #[test]
+    fn lengths_are_those_of_the_macros_in_c() {
         // CMSG_LEN and CMSG_SPACE, read off cmsg(3) programs of both kinds.
-        let expected = match WORD {
-            4 => [(0, 12, 12), (1, 16, 16), (2, 20, 20), (253, 1024, 1024)],
-            _ => [(0, 16, 16), (1, 20, 24), (2, 24, 24), (253, 1028, 1032)],
+        let expected = if WORD == 4 {
+            [(0, 12, 12), (1, 16, 16), (2, 20, 20), (253, 1024, 1024)]
+        } else {
+            [(0, 16, 16), (1, 20, 24), (2, 24, 24), (253, 1028, 1032)]
         };
         for (nfds, cmsg_len, cmsg_space) in expected {
-            assert_eq!(rights_len::<WORD>(nfds), cmsg_len);
-            assert_eq!(space::<WORD>(nfds), cmsg_space);
+            assert_eq!(rights_len(nfds), cmsg_len);
+            assert_eq!(space(nfds), cmsg_space);
         }
     }
 
-    fn what_is_written_is_what_the_kernel_lays_out<const WORD: usize>() {
+    #[test]
+    fn what_is_written_is_what_the_kernel_lays_out() {
         for nfds in [0, 1, 2, 3, 252, 253] {
             let fds: Vec<c_int> = (0..nfds).map(|n| n * 7 + 3).collect();
-            let mut expected = rights_message::<WORD>(&fds);
-            // No padding is written: it would be read uninitialised.
-            expected.truncate(rights_len::<WORD>(fds.len()));
-            assert_eq!(written::<WORD>(&fds), Some(expected));
+            let mut expected = rights(&fds);
+            expected.truncate(rights_len(fds.len()));
+            expected.resize(space(fds.len()), 0);
+            assert_eq!(written(&fds, 2000), Some(expected));
         }
     }
 
-    fn what_does_not_fit_is_not_written<const WORD: usize>() {
-        let mut buffer = [MaybeUninit::new(0xa5); 64];
-        let most = (buffer.len() - header_len::<WORD>()) / SLOT;
-        assert!(write_rights_as::<WORD>(&mut buffer, &vec![1; most]).is_some());
-        assert!(write_rights_as::<WORD>(&mut buffer, &vec![1; most + 1]).is_none());
-        assert!(write_rights_as::<WORD>(&mut [], &[]).is_none());
-        assert!(written::<WORD>(&vec![1; MAX_FDS + 4]).is_none());
+    #[test]
+    fn what_does_not_fit_is_not_written() {
+        for nfds in [0, 1, 2, 3] {
+            assert!(written(&vec![1; nfds], space(nfds)).is_some());
+            assert!(written(&vec![1; nfds], space(nfds) - 1).is_none());
+        }
+        assert!(written(&[], 0).is_none());
     }
 
-    fn an_empty_buffer_holds_nothing<const WORD: usize>() {
-        assert_eq!(rights_in::<WORD>(&[]), []);
+    #[test]
+    fn an_empty_buffer_holds_nothing() {
+        assert!(messages(&[]).next().is_none());
+        assert!(only_rights(&[]).is_none());
     }
 
-    fn messages_come_in_order_around_their_padding<const WORD: usize>() {
-        // 12 bytes of credentials and an odd number of descriptors leave padding with a word of 8.
-        let control = [
-            message::<WORD>(libc::SOL_SOCKET, CREDENTIALS, &[1; 12]),
-            rights_message::<WORD>(&[3, 4, 5]),
-            message::<WORD>(libc::SOL_SOCKET, SCM_PIDFD, &bytes_of(&[6])),
-            rights_message::<WORD>(&[7]),
-        ]
-        .concat();
-        assert_eq!(rights_in::<WORD>(&control), [3, 4, 5, 7]);
-        assert_eq!(slots_in::<WORD>(&control, Kind::Pidfd), [6]);
+    #[test]
+    fn messages_come_in_order_around_their_padding() {
+        // 12 bytes of credentials and an odd number of descriptors leave padding on 64 bits.
+        let control = Control::of(
+            &[
+                message(libc::SOL_SOCKET, libc::SCM_CREDENTIALS, &[1; 12]),
+                rights(&[3, 4, 5]),
+                message(libc::SOL_SOCKET, SCM_PIDFD, &bytes_of(&[6])),
+                rights(&[7]),
+            ]
+            .concat(),
+        );
+        assert_eq!(control.rights(), [3, 4, 5, 7]);
+        assert_eq!(control.slots(Kind::Pidfd), [6]);
+        assert!(only_rights(control.bytes()).is_none());
     }
 
-    fn only_rights_of_the_socket_level_are_descriptors<const WORD: usize>() {
-        let data = bytes_of(&[3]);
+    #[test]
+    fn only_rights_of_the_socket_level_are_descriptors() {
         for (level, kind) in [
-            (libc::SOL_SOCKET, CREDENTIALS),
+            (libc::SOL_SOCKET, libc::SCM_CREDENTIALS),
             (libc::SOL_SOCKET, libc::SCM_TIMESTAMP),
             (libc::SOL_IP, libc::SCM_RIGHTS),
             (libc::SOL_IP, SCM_PIDFD),
         ] {
-            let control = message::<WORD>(level, kind, &data);
-            assert_eq!(rights_in::<WORD>(&control), []);
-            assert_eq!(slots_in::<WORD>(&control, Kind::Pidfd), []);
+            let control = Control::of(&message(level, kind, &bytes_of(&[3])));
+            assert_eq!(control.rights(), []);
+            assert_eq!(control.slots(Kind::Pidfd), []);
+            assert!(only_rights(control.bytes()).is_none());
         }
     }
 
-    fn a_length_beyond_the_buffer_is_cut_to_it<const WORD: usize>() {
-        let data = bytes_of(&[3, 4]);
-        for len in [
-            header_len::<WORD>() + 9,
-            4096,
-            u32::MAX as usize,
-            usize::MAX,
-        ] {
-            let control = claiming::<WORD>(len, libc::SOL_SOCKET, libc::SCM_RIGHTS, &data);
-            assert_eq!(rights_in::<WORD>(&control), [3, 4]);
+    #[test]
+    fn the_usual_message_is_one_and_whole() {
+        for fds in [&[][..], &[3], &[3, 4], &[3, 4, 5]] {
+            let whole = rights(fds);
+            assert_eq!(only_rights(Control::of(&whole).bytes()), Some(fds));
+            // Without its padding, and without its end.
+            let len = rights_len(fds.len());
+            assert_eq!(only_rights(Control::of(&whole[..len]).bytes()), Some(fds));
+            assert!(only_rights(Control::of(&whole[..len - 1]).bytes()).is_none());
+            let with_more = [&whole[..], &[0xa5; WORD]].concat();
+            assert!(only_rights(Control::of(&with_more).bytes()).is_none());
         }
     }
 
-    fn a_length_without_room_for_the_header_ends_the_walk<const WORD: usize>() {
-        for len in 0..header_len::<WORD>() {
-            let mut control = claiming::<WORD>(len, libc::SOL_SOCKET, libc::SCM_RIGHTS, &[]);
-            control.extend(rights_message::<WORD>(&[3]));
-            assert_eq!(rights_in::<WORD>(&control), []);
+    #[test]
+    fn a_length_beyond_the_buffer_is_cut_to_it() {
+        for len in [HEADER + 9, 4096, u32::MAX as usize, usize::MAX] {
+            let data = bytes_of(&[3, 4]);
+            let control = Control::of(&claiming(len, libc::SOL_SOCKET, libc::SCM_RIGHTS, &data));
+            assert_eq!(control.rights(), [3, 4]);
+            assert!(only_rights(control.bytes()).is_none());
         }
     }
 
-    fn half_a_descriptor_is_none<const WORD: usize>() {
+    #[test]
+    fn a_length_without_room_for_the_header_ends_the_walk() {
+        for len in 0..HEADER {
+            let mut bytes = claiming(len, libc::SOL_SOCKET, libc::SCM_RIGHTS, &[]);
+            assert!(only_rights(Control::of(&bytes).bytes()).is_none());
+            bytes.extend(rights(&[3]));
+            assert!(messages(Control::of(&bytes).bytes()).next().is_none());
+        }
+    }
+
+    #[test]
+    fn half_a_descriptor_is_none() {
         for cut in 1..SLOT {
             let mut data = bytes_of(&[3, 4]);
             data.truncate(2 * SLOT - cut);
-            let control = message::<WORD>(libc::SOL_SOCKET, libc::SCM_RIGHTS, &data);
-            assert_eq!(rights_in::<WORD>(&control), [3]);
+            let control = Control::of(&message(libc::SOL_SOCKET, libc::SCM_RIGHTS, &data));
+            assert_eq!(control.rights(), [3]);
+            assert_eq!(only_rights(control.bytes()), Some(&[3][..]));
         }
     }
 
-    fn a_header_that_is_cut_off_ends_the_walk<const WORD: usize>() {
-        let whole = rights_message::<WORD>(&[3, 4]);
-        for end in 0..header_len::<WORD>() {
-            let control = [&whole[..], &whole[..end]].concat();
-            assert_eq!(rights_in::<WORD>(&control), [3, 4]);
+    #[test]
+    fn a_header_that_is_cut_off_ends_the_walk() {
+        let whole = rights(&[3, 4]);
+        for end in 0..HEADER {
+            let control = Control::of(&[&whole[..], &whole[..end]].concat());
+            assert_eq!(control.rights(), [3, 4]);
         }
     }
 
-    fn a_negative_slot_is_told_wherever_it_is<const WORD: usize>() {
-        for nfds in [0, 1, 2, 3, 252, 253] {
+    #[test]
+    fn a_refused_slot_is_found_wherever_it_is() {
+        for nfds in [0, 1, 2, 3, 8, 9, 252, 253] {
             let fds: Vec<c_int> = (0..nfds).map(|n| n * 7 + 3).collect();
-            assert!(!any_negative_in::<WORD>(&fds));
+            assert!(!any_refused(&fds));
             for place in 0..fds.len() {
                 let mut fds = fds.clone();
-                fds[place] = -libc::EMFILE;
-                assert!(any_negative_in::<WORD>(&fds));
-                assert_eq!(rights_in::<WORD>(&rights_message::<WORD>(&fds)), fds);
+                fds[place] = -1;
+                assert!(any_refused(&fds));
+                assert_eq!(Control::of(&rights(&fds)).rights(), fds);
             }
         }
     }
 
-    fn any_negative_in<const WORD: usize>(fds: &[c_int]) -> bool {
-        let control = rights_message::<WORD>(fds);
-        let first = Messages::<WORD> { rest: &control }.next();
-        first.is_some_and(|message| message.slots.any_negative())
-    }
-
-    fn any_length_claimed_ends_the_walk_inside_the_buffer<const WORD: usize>() {
+    #[test]
+    fn any_length_claimed_ends_inside_the_buffer() {
         let fds: Vec<c_int> = (3..11).collect();
         for len in 0..200 {
             let data = bytes_of(&fds);
-            let control = claiming::<WORD>(len, libc::SOL_SOCKET, libc::SCM_RIGHTS, &data);
-            let room = len.min(control.len()).saturating_sub(header_len::<WORD>());
-            let found: Vec<c_int> = rights_in::<WORD>(&control)
-                .into_iter()
-                .take(room / SLOT)
-                .collect();
-            assert_eq!(found, fds[..room / SLOT]);
+            let control = Control::of(&claiming(len, libc::SOL_SOCKET, libc::SCM_RIGHTS, &data));
+            let room = len.min(control.len).saturating_sub(HEADER) / SLOT;
+            let found = messages(control.bytes()).next();
+            let found = found.map_or(&[][..], |message| message.slots);
+            assert_eq!(found, &fds[..room]);
         }
     }
 
     #[test]
     fn a_receive_has_room_for_all_that_may_come_beside() {
-        let credentials = align::<8>(header_len::<8>() + 12);
-        let label = align::<8>(header_len::<8>() + 255);
-        let timestamps = align::<8>(header_len::<8>() + 48) + align::<8>(header_len::<8>() + 16);
-        assert!(credentials + label + timestamps + space::<8>(1) <= BESIDE_RIGHTS);
+        let data = [12, 255, 48, 16, SLOT]; // Credentials, label, timestamps, pidfd.
+        let all: usize = data.iter().map(|len| align(HEADER + len)).sum();
+        assert!(all <= BESIDE_RIGHTS);
     }
 }

@@ -1,22 +1,27 @@
 //! The exported functions, documented for those who call them from C: pointers
 //! become slices, a `Result` becomes a return value and errno. Nothing else.
 //! `make header` turns this file into include/sendfd.h.
+// C programmers read the comments, in the header.
 #![allow(
     clippy::doc_markdown,
     clippy::doc_lazy_continuation,
-    clippy::missing_safety_doc,
-    reason = "read by C programmers, in the header"
+    clippy::missing_safety_doc
+)]
+// Counts and lengths go from C's types to Rust's and back, each checked before.
+#![allow(
+    clippy::cast_possible_truncation,
+    clippy::cast_possible_wrap,
+    clippy::cast_sign_loss
 )]
 
-use core::ffi::{c_char, c_int, c_void};
-use core::mem::MaybeUninit;
+use core::mem::{size_of, MaybeUninit};
 
-use libc::{size_t, ssize_t};
+use libc::{c_char, c_int, c_void, size_t, ssize_t};
 
 use crate::cmsg;
 use crate::recv::{self, Failure};
 use crate::send;
-use crate::sys::Errno;
+use crate::sys::{Data, Errno, Message};
 
 /// Most descriptors in one message: SCM_MAX_FD of the Linux kernel, unix(7).
 pub const SENDFD_MAX_FDS: c_int = 253;
@@ -27,90 +32,61 @@ pub const RECVFD_EOF: c_int = -2;
 
 const _: () = assert!(SENDFD_MAX_FDS as usize == cmsg::MAX_FDS);
 
-/// A result as C has it: a value that is not negative, or -1 with errno set, or
-/// `RECVFD_EOF`.
-trait CReturn {
-    fn into_c(self) -> isize;
-}
-
-impl CReturn for usize {
-    fn into_c(self) -> isize {
-        self.try_into().unwrap_or(isize::MAX)
-    }
-}
-
-impl CReturn for Errno {
-    fn into_c(self) -> isize {
-        self.set();
-        -1
-    }
-}
-
-impl CReturn for Failure {
-    fn into_c(self) -> isize {
-        match self {
-            Self::EndOfFile => RECVFD_EOF as isize,
-            Self::Error(errno) => errno.into_c(),
+/// What a function does, as C has it: a value that is not negative, or -1 with
+/// errno set, or `RECVFD_EOF`.
+#[inline(always)]
+fn bytes(body: impl FnOnce() -> Result<usize, Failure>) -> ssize_t {
+    match body() {
+        // No call returns more than a buffer holds.
+        Ok(value) => value as ssize_t,
+        Err(Failure::EndOfFile) => RECVFD_EOF as ssize_t,
+        Err(Failure::Error(errno)) => {
+            errno.set();
+            -1
         }
     }
 }
 
-impl<T: CReturn, E: CReturn> CReturn for Result<T, E> {
-    fn into_c(self) -> isize {
-        match self {
-            Ok(value) => value.into_c(),
-            Err(error) => error.into_c(),
+/// The same, for counts: none exceeds the number asked for, which came as an int.
+#[inline(always)]
+fn int(body: impl FnOnce() -> Result<usize, Failure>) -> c_int {
+    bytes(body) as c_int
+}
+
+/// The same where some may have been passed before it failed: then errno is set, and their
+/// number returned.
+fn short(passed: usize, failure: Failure) -> Result<usize, Failure> {
+    match (passed, failure) {
+        (0, failure) => Err(failure),
+        (passed, Failure::Error(errno)) => {
+            errno.set();
+            Ok(passed)
         }
+        (passed, Failure::EndOfFile) => Ok(passed),
     }
 }
 
-/// How many were done before something kept the others: errno tells what.
-impl<E: CReturn> CReturn for (usize, Result<(), E>) {
-    fn into_c(self) -> isize {
-        match self {
-            (0, Err(error)) => error.into_c(),
-            (count, Err(error)) => {
-                error.into_c();
-                count.into_c()
-            }
-            (count, Ok(())) => count.into_c(),
-        }
+/// A count of C, from `least` to `most`.
+#[inline(always)]
+fn count(value: c_int, least: c_int, most: c_int) -> Result<usize, Errno> {
+    if value < least || value > most {
+        return Err(Errno::EINVAL);
     }
+    Ok(value as usize)
 }
 
-/// A count as an int: none exceeds the number asked for, which came as an int.
-fn int(value: isize) -> c_int {
-    value.try_into().unwrap_or(c_int::MAX)
-}
-
-/// A count of C, `least` or above.
-fn count(value: c_int, least: usize) -> Result<usize, Errno> {
-    match usize::try_from(value) {
-        Ok(value) if value >= least => Ok(value),
-        _ => Err(Errno::EINVAL),
-    }
-}
-
-/// A count of descriptors that fits into one message.
-fn in_one_message(nfds: usize) -> Result<usize, Errno> {
-    if nfds <= cmsg::MAX_FDS {
-        Ok(nfds)
-    } else {
-        Err(Errno::EINVAL)
-    }
-}
-
-/// A count of bytes, from `least` to what a call can return.
+/// Bytes of data, from `least` to what a call can return.
+#[inline(always)]
 fn byte_count(len: usize, least: usize) -> Result<usize, Errno> {
-    if len >= least && isize::try_from(len).is_ok() {
-        Ok(len)
-    } else {
-        Err(Errno::EINVAL)
+    if len < least || len > isize::MAX as usize {
+        return Err(Errno::EINVAL);
     }
+    Ok(len)
 }
 
-/// Fails with EFAULT where no array can be: at NULL, or as long as only the int of
-/// a 32-bit machine can say.
+/// Fails with EFAULT if no array can be there: NULL, or longer than the address space,
+/// as an int of a 32-bit machine can say.
+#[inline(always)]
 fn require_array<T>(array: *const T, len: usize) -> Result<(), Errno> {
     if array.is_null() || len > isize::MAX as usize / size_of::<T>() {
         return Err(Errno::EFAULT);
@@ -118,30 +94,34 @@ fn require_array<T>(array: *const T, len: usize) -> Result<(), Errno> {
     Ok(())
 }
 
-/// The array of a C caller, to be read.
+/// The descriptors of a C caller.
 ///
 /// # Safety
-/// `array` is NULL or valid for reads of `len` elements for as long as the slice is used.
-unsafe fn to_read<'a, T>(array: *const T, len: usize) -> Result<&'a [T], Errno> {
+/// `fds` is NULL or aligned and valid for reads of `len` ints for as long as the slice
+/// is used, and nothing writes to them.
+#[inline(always)]
+unsafe fn to_read<'a>(fds: *const c_int, len: usize) -> Result<&'a [c_int], Errno> {
     if len == 0 {
         return Ok(&[]);
     }
-    require_array(array, len)?;
-    // SAFETY: an array can be there, so the caller vouches for `len` elements.
-    Ok(unsafe { core::slice::from_raw_parts(array, len) })
+    require_array(fds, len)?;
+    // SAFETY: it is not NULL, so the caller vouches for `len` aligned ints that nothing writes to.
+    Ok(unsafe { core::slice::from_raw_parts(fds, len) })
 }
 
-/// The array of a C caller, to be written.
+/// The places for descriptors of a C caller.
 ///
 /// # Safety
-/// `array` is NULL or valid for writes of `len` elements for as long as the slice is used.
-unsafe fn to_write<'a, T>(array: *mut T, len: usize) -> Result<&'a mut [MaybeUninit<T>], Errno> {
+/// `fds` is NULL or aligned and valid for writes of `len` ints for as long as the slice
+/// is used, and nothing else reads or writes them.
+#[inline(always)]
+unsafe fn to_write<'a>(fds: *mut c_int, len: usize) -> Result<&'a mut [MaybeUninit<c_int>], Errno> {
     if len == 0 {
         return Ok(&mut []);
     }
-    require_array(array, len)?;
-    // SAFETY: an array can be there, so the caller vouches for `len` elements.
-    Ok(unsafe { core::slice::from_raw_parts_mut(array.cast(), len) })
+    require_array(fds, len)?;
+    // SAFETY: it is not NULL, so the caller vouches for `len` aligned ints that are this call's alone.
+    Ok(unsafe { core::slice::from_raw_parts_mut(fds.cast(), len) })
 }
 
 /// Sends one descriptor over a Unix-domain socket, with one byte of value 0:
@@ -181,9 +161,9 @@ unsafe fn to_write<'a, T>(array: *mut T, len: usize) -> Result<&'a mut [MaybeUni
 /// Thread-safe and async-signal-safe; a cancellation point, as sendmsg(2) is.
 /// Since version 1.0.0.
 #[must_use]
-#[unsafe(no_mangle)]
+#[no_mangle]
 pub extern "C" fn sendfd(unix_domain_socket_fd: c_int, fd: c_int) -> c_int {
-    int(send::descriptor(unix_domain_socket_fd, fd).into_c())
+    int(|| Ok(send::descriptor(unix_domain_socket_fd, fd)?))
 }
 
 /// Receives one descriptor from a Unix-domain socket: reads one message and one
@@ -225,17 +205,16 @@ pub extern "C" fn sendfd(unix_domain_socket_fd: c_int, fd: c_int) -> c_int {
 /// Thread-safe and async-signal-safe; a cancellation point, as recvmsg(2) is.
 /// Since version 1.0.0.
 #[must_use]
-#[unsafe(no_mangle)]
+#[no_mangle]
 pub extern "C" fn recvfd(unix_domain_socket_fd: c_int) -> c_int {
     let mut fd = [MaybeUninit::new(-1)];
-    let received = recv::descriptors(unix_domain_socket_fd, &mut fd);
+    let received = int(|| recv::descriptors(unix_domain_socket_fd, &mut fd));
+    if received < 0 {
+        return received;
+    }
     let [fd] = fd;
     // SAFETY: it was initialised above, and a receive only ever writes a descriptor over it.
-    let fd = unsafe { fd.assume_init() };
-    match received {
-        Ok(_) => fd,
-        Err(failure) => int(failure.into_c()),
-    }
+    unsafe { fd.assume_init() }
 }
 
 /// Sends 1 to 253 descriptors over a Unix-domain socket as one message, with
@@ -256,18 +235,18 @@ pub extern "C" fn recvfd(unix_domain_socket_fd: c_int) -> c_int {
 /// Thread-safe and async-signal-safe; a cancellation point, as sendmsg(2) is.
 /// Since version 1.0.0.
 #[must_use]
-#[unsafe(no_mangle)]
+#[no_mangle]
 pub unsafe extern "C" fn sendfds(
     unix_domain_socket_fd: c_int,
     fds: *const c_int,
     nfds: c_int,
 ) -> c_int {
-    let sent = count(nfds, 1)
-        .and_then(in_one_message)
+    int(|| {
+        let nfds = count(nfds, 1, SENDFD_MAX_FDS)?;
         // SAFETY: the caller vouches for `nfds` descriptors.
-        .and_then(|nfds| unsafe { to_read(fds, nfds) })
-        .and_then(|fds| send::descriptors(unix_domain_socket_fd, fds));
-    int(sent.into_c())
+        let fds = unsafe { to_read(fds, nfds) }?;
+        Ok(send::descriptors(unix_domain_socket_fd, fds)?)
+    })
 }
 
 /// Receives the descriptors of one message from a Unix-domain socket, and reads
@@ -294,18 +273,18 @@ pub unsafe extern "C" fn sendfds(
 /// Thread-safe and async-signal-safe; a cancellation point, as recvmsg(2) is.
 /// Since version 1.0.0.
 #[must_use]
-#[unsafe(no_mangle)]
+#[no_mangle]
 pub unsafe extern "C" fn recvfds(
     unix_domain_socket_fd: c_int,
     fds: *mut c_int,
     max_fds: c_int,
 ) -> c_int {
-    let received = count(max_fds, 1)
-        // SAFETY: the caller vouches for `max_fds` places, and no more are taken.
-        .and_then(|max_fds| unsafe { to_write(fds, max_fds.min(cmsg::MAX_FDS)) })
-        .map_err(Failure::from)
-        .and_then(|fds| recv::descriptors(unix_domain_socket_fd, fds));
-    int(received.into_c())
+    int(|| {
+        let max_fds = count(max_fds, 1, c_int::MAX)?.min(cmsg::MAX_FDS);
+        // SAFETY: the caller vouches for `max_fds` places.
+        let fds = unsafe { to_write(fds, max_fds) }?;
+        recv::descriptors(unix_domain_socket_fd, fds)
+    })
 }
 
 /// Sends any number of descriptors over a Unix-domain socket, as as many
@@ -337,17 +316,19 @@ pub unsafe extern "C" fn recvfds(
 /// that is cancelled cannot tell how many went.
 /// Since version 1.0.0.
 #[must_use]
-#[unsafe(no_mangle)]
+#[no_mangle]
 pub unsafe extern "C" fn sendfds_all(
     unix_domain_socket_fd: c_int,
     fds: *const c_int,
     nfds: c_int,
 ) -> c_int {
-    let sent = count(nfds, 1)
+    int(|| {
+        let nfds = count(nfds, 1, c_int::MAX)?;
         // SAFETY: the caller vouches for `nfds` descriptors.
-        .and_then(|nfds| unsafe { to_read(fds, nfds) })
-        .map(|fds| send::all_descriptors(unix_domain_socket_fd, fds));
-    int(sent.into_c())
+        let fds = unsafe { to_read(fds, nfds) }?;
+        send::all_descriptors(unix_domain_socket_fd, fds)
+            .or_else(|stopped| short(stopped.sent, stopped.errno.into()))
+    })
 }
 
 /// Receives exactly nfds descriptors from a Unix-domain socket, message after
@@ -376,17 +357,19 @@ pub unsafe extern "C" fn sendfds_all(
 /// a thread that is cancelled leaves what came before open, in fds.
 /// Since version 1.0.0.
 #[must_use]
-#[unsafe(no_mangle)]
+#[no_mangle]
 pub unsafe extern "C" fn recvfds_all(
     unix_domain_socket_fd: c_int,
     fds: *mut c_int,
     nfds: c_int,
 ) -> c_int {
-    let received = count(nfds, 1)
+    int(|| {
+        let nfds = count(nfds, 1, c_int::MAX)?;
         // SAFETY: the caller vouches for `nfds` places.
-        .and_then(|nfds| unsafe { to_write(fds, nfds) })
-        .map(|fds| recv::all_descriptors(unix_domain_socket_fd, fds));
-    int(received.into_c())
+        let fds = unsafe { to_write(fds, nfds) }?;
+        recv::all_descriptors(unix_domain_socket_fd, fds)
+            .or_else(|stopped| short(stopped.received, stopped.failure))
+    })
 }
 
 /// Sends bytes of the caller's own over a Unix-domain socket, with 0 to 253
@@ -421,7 +404,7 @@ pub unsafe extern "C" fn recvfds_all(
 /// that went, and the descriptors.
 /// Since version 1.0.0.
 #[must_use]
-#[unsafe(no_mangle)]
+#[no_mangle]
 pub unsafe extern "C" fn sendfds_msg(
     unix_domain_socket_fd: c_int,
     fds: *const c_int,
@@ -430,17 +413,25 @@ pub unsafe extern "C" fn sendfds_msg(
     len: size_t,
     flags: c_int,
 ) -> ssize_t {
-    let message = count(nfds, 0).and_then(in_one_message).and_then(|nfds| {
+    bytes(|| {
+        let nfds = count(nfds, 0, SENDFD_MAX_FDS)?;
         let len = byte_count(len, nfds.min(1))?;
         // SAFETY: the caller vouches for `nfds` descriptors.
         let fds = unsafe { to_read(fds, nfds) }?;
-        // SAFETY: the caller vouches for `len` bytes.
-        let data = unsafe { to_read(data.cast(), len) }?;
-        Ok((fds, data))
-    });
-    message
-        .and_then(|(fds, data)| send::message(unix_domain_socket_fd, fds, data, flags))
-        .into_c()
+        if data.is_null() && len > 0 {
+            return Err(Errno::EFAULT.into());
+        }
+        // SAFETY: the caller vouches for `len` bytes, which are only read.
+        let mut data = unsafe { Data::new(data as *mut c_void, len) };
+        let mut message = Message::of(&mut data);
+        Ok(send::message(
+            unix_domain_socket_fd,
+            fds,
+            &mut message,
+            len,
+            flags,
+        )?)
+    })
 }
 
 /// Receives bytes from a Unix-domain socket, and the descriptors that came with
@@ -487,7 +478,7 @@ pub unsafe extern "C" fn sendfds_msg(
 /// Thread-safe and async-signal-safe; a cancellation point, as recvmsg(2) is.
 /// Since version 1.0.0.
 #[must_use]
-#[unsafe(no_mangle)]
+#[no_mangle]
 pub unsafe extern "C" fn recvfds_msg(
     unix_domain_socket_fd: c_int,
     fds: *mut c_int,
@@ -496,27 +487,26 @@ pub unsafe extern "C" fn recvfds_msg(
     len: size_t,
     flags: c_int,
 ) -> ssize_t {
-    // SAFETY: it is NULL, or the caller vouches for an int.
-    let Some(nfds) = (unsafe { nfds.as_mut() }) else {
-        return Errno::EFAULT.into_c();
-    };
-    let room = core::mem::replace(nfds, 0);
-    let places = count(room, 0).and_then(|room| {
+    bytes(|| {
+        if nfds.is_null() {
+            return Err(Errno::EFAULT.into());
+        }
+        // SAFETY: it is not NULL, so the caller vouches for an aligned int; it is not used while `fds` is.
+        let room = count(unsafe { nfds.read() }, 0, c_int::MAX)?.min(cmsg::MAX_FDS);
         let len = byte_count(len, 1)?;
-        // SAFETY: the caller vouches for `*nfds` places, and no more are taken.
-        let fds = unsafe { to_write(fds, room.min(cmsg::MAX_FDS)) }?;
+        // SAFETY: the caller vouches for `*nfds` places.
+        let fds = unsafe { to_write(fds, room) }?;
+        if data.is_null() {
+            return Err(Errno::EFAULT.into());
+        }
         // SAFETY: the caller vouches for `len` bytes.
-        let data = unsafe { to_write(data.cast(), len) }?;
-        Ok((fds, data))
-    });
-    places
-        .map_err(Failure::from)
-        .and_then(|(fds, data)| recv::message(unix_domain_socket_fd, fds, data, flags))
-        .map(|message| {
-            *nfds = int(message.nfds.into_c());
-            message.bytes
-        })
-        .into_c()
+        let mut data = unsafe { Data::new(data, len) };
+        let mut message = Message::of(&mut data);
+        let received = recv::message(unix_domain_socket_fd, fds, &mut message, flags)?;
+        // SAFETY: as above, and `fds` is no longer used.
+        unsafe { nfds.write(received.nfds as c_int) };
+        Ok(received.bytes)
+    })
 }
 
 /// Returns the version of the library that the program runs with, such as
@@ -524,7 +514,7 @@ pub unsafe extern "C" fn recvfds_msg(
 /// string is constant and not to be freed.
 ///
 /// Thread-safe and async-signal-safe. Since version 1.0.0.
-#[unsafe(no_mangle)]
+#[no_mangle]
 pub extern "C" fn sendfd_version() -> *const c_char {
     const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), "\0");
     VERSION.as_ptr().cast()

@@ -1,13 +1,14 @@
-//! What a receive does: take one message, tell what became of the descriptors
+//! What a receive does: take one message, find out what became of the descriptors
 //! that were sent with it, and close each one that is not handed over.
 
-use core::ffi::c_int;
 use core::mem::MaybeUninit;
 
-use crate::cmsg::{self, Kind, Slots};
-use crate::sys::{self, Errno};
+use libc::c_int;
 
-/// The flags of recvmsg(2) that a caller may give; the last two say what is so anyway.
+use crate::cmsg::{self, Kind};
+use crate::sys::{self, Data, Errno, Message};
+
+/// The flags of recvmsg(2) that `recvfds_msg` takes; the last two change nothing.
 const FLAGS: c_int =
     libc::MSG_DONTWAIT | libc::MSG_PEEK | libc::MSG_NOSIGNAL | libc::MSG_CMSG_CLOEXEC;
 
@@ -21,103 +22,136 @@ pub(crate) enum Failure {
 }
 
 impl From<Errno> for Failure {
+    #[inline(always)]
     fn from(errno: Errno) -> Self {
         Self::Error(errno)
     }
 }
 
-/// One message, its data and its descriptors handed over.
-pub(crate) struct Message {
+/// Some were received, then this came.
+pub(crate) struct Stopped {
+    pub(crate) received: usize,
+    pub(crate) failure: Failure,
+}
+
+/// Bytes of data and descriptors that a message brought.
+pub(crate) struct Received {
     pub(crate) bytes: usize,
     pub(crate) nfds: usize,
 }
 
 /// Receives one message with at least one descriptor, consuming one byte of
 /// data, and returns how many descriptors it has put into `fds`.
+#[inline(always)]
 pub(crate) fn descriptors(socket: c_int, fds: &mut [MaybeUninit<c_int>]) -> Result<usize, Failure> {
-    let mut byte = [MaybeUninit::uninit()];
-    let Message { bytes, nfds } = take(socket, fds, &mut byte, 0, Excess::Dropped)?;
+    let mut byte = 0;
+    let mut data = Data::of_byte(&mut byte);
+    let mut message = Message::of(&mut data);
+    let mut buffer = cmsg::Buffer::new();
+    let control = buffer.first(cmsg::receive_len(fds.len()));
+    let (bytes, control) = sys::recvmsg(socket, &mut message, control, 0)?;
+    match usual(&message, control, fds) {
+        0 => unusual_descriptors(socket, control, message.control_truncated(), bytes, fds),
+        nfds => Ok(nfds),
+    }
+}
+
+/// Receives messages until `fds` is full, and returns how many descriptors came.
+pub(crate) fn all_descriptors(
+    socket: c_int,
+    fds: &mut [MaybeUninit<c_int>],
+) -> Result<usize, Stopped> {
+    let mut received = 0;
+    while let Some(rest) = fds.get_mut(received..).filter(|rest| !rest.is_empty()) {
+        match descriptors(socket, rest) {
+            Ok(nfds) => received += nfds,
+            Err(failure) => return Err(Stopped { received, failure }),
+        }
+    }
+    Ok(received)
+}
+
+/// Receives one message, its data into `message` and its descriptors, if it has
+/// any, into `fds`.
+#[inline(always)]
+pub(crate) fn message(
+    socket: c_int,
+    fds: &mut [MaybeUninit<c_int>],
+    message: &mut Message<'_>,
+    flags: c_int,
+) -> Result<Received, Failure> {
+    if flags & !FLAGS != 0 {
+        return Err(Errno::EINVAL.into());
+    }
+    let mut buffer = cmsg::Buffer::new();
+    let control = buffer.first(cmsg::receive_len(fds.len()));
+    let (bytes, control) = sys::recvmsg(socket, message, control, flags)?;
+    let nfds = match usual(message, control, fds) {
+        0 => unusual_message(socket, control, message, bytes, fds)?,
+        nfds => nfds,
+    };
+    Ok(Received { bytes, nfds })
+}
+
+/// Hands over the descriptors of the usual message: one control message with
+/// descriptors for which there is room, nothing before or after it, nothing left out.
+/// Returns how many, or 0 for any other message, which is left as it is.
+#[inline(always)]
+fn usual(message: &Message<'_>, control: &[u8], fds: &mut [MaybeUninit<c_int>]) -> usize {
+    let slots = cmsg::only_rights(control).unwrap_or_default();
+    if slots.len() > fds.len() || !message.is_whole() || cmsg::any_refused(slots) {
+        return 0;
+    }
+    sys::put_descriptors(fds, slots);
+    slots.len()
+}
+
+#[cold]
+#[inline(never)]
+fn unusual_descriptors(
+    socket: c_int,
+    control: &mut [u8],
+    truncated: bool,
+    bytes: usize,
+    fds: &mut [MaybeUninit<c_int>],
+) -> Result<usize, Failure> {
+    let nfds = Unclaimed { control }.claim(socket, truncated, fds)?;
     if nfds == 0 {
+        sys::require_unix_domain(socket)?;
         require_not_the_end(socket, bytes)?;
         return Err(Errno::ENOMSG.into());
     }
     Ok(nfds)
 }
 
-/// Receives messages until `fds` is full. Returns how many descriptors came, and
-/// what kept the others.
-pub(crate) fn all_descriptors(
+#[cold]
+#[inline(never)]
+fn unusual_message(
     socket: c_int,
-    mut fds: &mut [MaybeUninit<c_int>],
-) -> (usize, Result<(), Failure>) {
-    let mut received = 0;
-    while !fds.is_empty() {
-        match descriptors(socket, fds) {
-            Ok(nfds) => {
-                received += nfds;
-                fds = fds.get_mut(nfds..).unwrap_or_default();
-            }
-            Err(failure) => return (received, Err(failure)),
-        }
-    }
-    (received, Ok(()))
-}
-
-/// Receives one message, its data into `data` and its descriptors, if it has
-/// any, into `fds`.
-pub(crate) fn message(
-    socket: c_int,
+    control: &mut [u8],
+    message: &Message<'_>,
+    bytes: usize,
     fds: &mut [MaybeUninit<c_int>],
-    data: &mut [MaybeUninit<u8>],
-    flags: c_int,
-) -> Result<Message, Failure> {
-    if flags & !FLAGS != 0 || data.is_empty() {
-        return Err(Errno::EINVAL.into());
+) -> Result<usize, Failure> {
+    let mut unclaimed = Unclaimed { control };
+    if message.data_truncated() {
+        return Err(Errno::EMSGSIZE.into());
     }
-    let message = take(socket, fds, data, flags, Excess::Refused)?;
-    if message.bytes == 0 && message.nfds == 0 {
-        require_not_the_end(socket, message.bytes)?;
+    let nfds = unclaimed.claim(socket, message.control_truncated(), fds)?;
+    if nfds == 0 && bytes == 0 {
+        sys::require_unix_domain(socket)?;
+        require_not_the_end(socket, bytes)?;
     }
-    Ok(message)
+    Ok(nfds)
 }
 
-/// What becomes of the data of a datagram beyond the buffer.
-#[derive(Clone, Copy, PartialEq)]
-enum Excess {
-    Dropped,
-    Refused,
-}
-
-/// Takes one message from the queue and hands over what is in it, or closes
-/// each descriptor that came.
-fn take(
-    socket: c_int,
-    fds: &mut [MaybeUninit<c_int>],
-    data: &mut [MaybeUninit<u8>],
-    flags: c_int,
-    excess: Excess,
-) -> Result<Message, Errno> {
-    let mut buffer = cmsg::RECEIVE_BUFFER;
-    let room = cmsg::receive_len(fds.len().min(cmsg::MAX_FDS));
-    let control = buffer.get_mut(..room).unwrap_or_default();
-    let incoming = sys::recvmsg(socket, data, control, flags)?;
-
-    let descriptors = Descriptors::new(incoming.control);
-    let nfds = descriptors.sent;
-    if nfds > fds.len() || (incoming.data_truncated && excess == Excess::Refused) {
-        return Err(Errno::EMSGSIZE);
+/// Tells the end of file from a message without data: a datagram may be empty, and
+/// nothing tells that the last one has come.
+fn require_not_the_end(socket: c_int, bytes: usize) -> Result<(), Failure> {
+    if bytes == 0 && sys::has_connections(socket)? {
+        return Err(Failure::EndOfFile);
     }
-    if descriptors.any_refused {
-        return Err(descriptors.refuse());
-    }
-    if incoming.control_truncated {
-        return Err(why_fewer(socket));
-    }
-    descriptors.hand_over(fds);
-    Ok(Message {
-        bytes: incoming.bytes,
-        nfds,
-    })
+    Ok(())
 }
 
 /// Why the kernel delivered fewer descriptors than were sent. It has no errno
@@ -137,100 +171,53 @@ fn why_fewer(socket: c_int) -> Errno {
     }
 }
 
-/// Tells a message without a descriptor from the end of file, and from a socket
-/// on which nobody can send one.
-fn require_not_the_end(socket: c_int, bytes: usize) -> Result<(), Failure> {
-    sys::require_unix_domain(socket)?;
-    // A datagram may be empty, and nothing tells that the last one has come.
-    if bytes == 0 && sys::is_connection(socket)? {
-        return Err(Failure::EndOfFile);
-    }
-    Ok(())
+/// Control messages of which nobody owns the descriptors yet: dropped, it closes them.
+struct Unclaimed<'c> {
+    control: &'c mut [u8],
 }
 
-/// The descriptors that the kernel has installed with a message: closed when
-/// dropped, but for those that have been handed over.
-struct Descriptors<'c> {
-    control: &'c [u8],
-    /// How many were sent and have a place in `control`.
-    sent: usize,
-    /// Whether there is a place for which a descriptor was refused.
-    any_refused: bool,
-    /// The last of the control messages with descriptors that were sent; the kernel makes one.
-    last: Slots<'c>,
-    /// Whether there is a descriptor that nobody sent.
-    has_pidfd: bool,
-}
-
-impl<'c> Descriptors<'c> {
-    fn new(control: &'c [u8]) -> Self {
-        let mut descriptors = Self {
-            control,
-            sent: 0,
-            any_refused: false,
-            last: Slots::default(),
-            has_pidfd: false,
-        };
-        for message in cmsg::messages(control) {
-            match message.kind {
-                Kind::Rights => {
-                    descriptors.sent += message.slots.len();
-                    descriptors.last = message.slots;
-                    descriptors.any_refused |= message.slots.any_negative();
-                }
-                Kind::Pidfd => descriptors.has_pidfd = true,
-                Kind::Other => (),
-            }
+impl Unclaimed<'_> {
+    /// Hands over the descriptors that were sent, or fails if not all of them are there
+    /// and have a place in `fds`. `truncated`: the kernel said `MSG_CTRUNC`.
+    fn claim(
+        &mut self,
+        socket: c_int,
+        truncated: bool,
+        fds: &mut [MaybeUninit<c_int>],
+    ) -> Result<usize, Errno> {
+        let rights = || cmsg::messages(self.control).filter(|message| message.kind == Kind::Rights);
+        let sent = || rights().flat_map(|message| message.slots);
+        let nfds = rights().map(|message| message.slots.len()).sum();
+        if nfds > fds.len() {
+            return Err(Errno::EMSGSIZE);
         }
-        descriptors
+        if let Some(slot) = sent().find(|slot| **slot < 0) {
+            return Err(Errno(slot.wrapping_neg()));
+        }
+        if truncated {
+            return Err(why_fewer(socket));
+        }
+        for (place, fd) in fds.iter_mut().zip(sent()) {
+            place.write(*fd);
+        }
+        // They are the caller's now, the others are not.
+        self.close(Kind::Pidfd);
+        self.control = &mut [];
+        Ok(nfds)
     }
 
-    /// Gives those that were sent to the caller. `fds` has room for them all.
-    fn hand_over(self, fds: &mut [MaybeUninit<c_int>]) {
-        if self.last.len() == self.sent && !self.has_pidfd {
-            for (place, fd) in fds.iter_mut().zip(self.last.iter()) {
-                place.write(fd);
-            }
-        } else {
-            self.close_all_but(fds);
-        }
-        core::mem::forget(self);
-    }
-
-    /// Closes them all, and tells why the first that was refused was.
-    fn refuse(self) -> Errno {
-        let errno = self.close_all_but(&mut []);
-        core::mem::forget(self);
-        errno
-    }
-
-    /// Closes all but those that were sent and find a place in `fds`. Returns the errno
-    /// in the first place for which a descriptor was refused.
-    #[cold]
-    fn close_all_but(&self, fds: &mut [MaybeUninit<c_int>]) -> Errno {
-        let mut places = fds.iter_mut();
-        let mut refused = 0;
-        for message in cmsg::messages(self.control) {
-            for fd in message.slots.iter() {
-                let place = match message.kind {
-                    Kind::Other => break,
-                    Kind::Pidfd => None,
-                    Kind::Rights => places.next(),
-                };
-                match place {
-                    Some(place) => _ = place.write(fd),
-                    None if fd >= 0 => sys::close(fd),
-                    None if refused == 0 && message.kind == Kind::Rights => refused = fd,
-                    None => (),
-                }
+    fn close(&self, kind: Kind) {
+        for message in cmsg::messages(self.control).filter(|message| message.kind == kind) {
+            for fd in message.slots.iter().filter(|fd| **fd >= 0) {
+                sys::close(*fd);
             }
         }
-        Errno(refused.wrapping_neg())
     }
 }
 
-impl Drop for Descriptors<'_> {
+impl Drop for Unclaimed<'_> {
     fn drop(&mut self) {
-        self.close_all_but(&mut []);
+        self.close(Kind::Rights);
+        self.close(Kind::Pidfd);
     }
 }

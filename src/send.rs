@@ -1,12 +1,12 @@
 //! What a send does: check the socket, build the control message, send it
 //! whole or not at all.
 
-use core::ffi::c_int;
+use libc::c_int;
 
 use crate::cmsg;
-use crate::sys::{self, Errno};
+use crate::sys::{self, Data, Errno, Message};
 
-/// The flags of sendmsg(2) that a caller may give; the last two say what is so anyway.
+/// The flags of sendmsg(2) that `sendfds_msg` takes; the last two change nothing.
 const FLAGS: c_int =
     libc::MSG_DONTWAIT | libc::MSG_EOR | libc::MSG_NOSIGNAL | libc::MSG_CMSG_CLOEXEC;
 
@@ -15,30 +15,37 @@ const FLAGS: c_int =
 const FIRST_WAIT: i32 = 1_000;
 const LONGEST_WAIT: i32 = 32_000;
 
+/// Some were sent, then this error came.
+pub(crate) struct Stopped {
+    pub(crate) sent: usize,
+    pub(crate) errno: Errno,
+}
+
 /// Sends one descriptor as one message, with a byte of value 0.
+#[inline(always)]
 pub(crate) fn descriptor(socket: c_int, fd: c_int) -> Result<usize, Errno> {
-    message(socket, &[fd], &[0], 0)
+    sys::require_unix_domain(socket)?;
+    with_byte(socket, &[fd], 0)
 }
 
-/// Sends `fds` as one message, with one byte that tells their number, and
-/// returns that number.
+/// Sends `fds` as one message, with one byte that is their number, and returns
+/// that number.
+#[inline(always)]
 pub(crate) fn descriptors(socket: c_int, fds: &[c_int]) -> Result<usize, Errno> {
-    // At most 253 descriptors go into one message.
-    let count = u8::try_from(fds.len()).map_err(|_| Errno::EINVAL)?;
-    message(socket, fds, &[count], 0).map(|_| fds.len())
+    sys::require_unix_domain(socket)?;
+    counted(socket, fds)
 }
 
-/// Sends `fds` as many messages. Returns how many descriptors went, and what
-/// kept the others.
-pub(crate) fn all_descriptors(socket: c_int, fds: &[c_int]) -> (usize, Result<(), Errno>) {
+/// Sends `fds` as many messages, and returns how many that were.
+pub(crate) fn all_descriptors(socket: c_int, fds: &[c_int]) -> Result<usize, Stopped> {
     let mut sent = 0;
     for part in fds.chunks(cmsg::MAX_FDS) {
         match descriptors_patiently(socket, part) {
             Ok(nfds) => sent += nfds,
-            Err(errno) => return (sent, Err(errno)),
+            Err(errno) => return Err(Stopped { sent, errno }),
         }
     }
-    (sent, Ok(()))
+    Ok(sent)
 }
 
 /// As [`descriptors`], but too many in flight is waited out, as a send waits for
@@ -62,25 +69,51 @@ fn descriptors_patiently(socket: c_int, fds: &[c_int]) -> Result<usize, Errno> {
     }
 }
 
-/// Sends `data` with `fds` as one message and returns the number of bytes sent:
-/// all of `data`, but on a stream perhaps fewer. The descriptors travel with
-/// the first byte.
+/// Sends `message`, whose data is `len` bytes, with `fds`, and returns the number of
+/// bytes sent: all of them, but on a stream perhaps fewer. The descriptors go with the
+/// first byte.
+#[inline(always)]
 pub(crate) fn message(
     socket: c_int,
     fds: &[c_int],
-    data: &[u8],
+    message: &mut Message<'_>,
+    len: usize,
     flags: c_int,
 ) -> Result<usize, Errno> {
     // Descriptors without data: a stream would drop them and report success.
-    if flags & !FLAGS != 0 || (data.is_empty() && !fds.is_empty()) {
+    if flags & !FLAGS != 0 || (len == 0 && !fds.is_empty()) {
         return Err(Errno::EINVAL);
     }
     // So would a socket of any other domain.
     sys::require_unix_domain(socket)?;
-    let mut buffer = cmsg::SEND_BUFFER;
-    let control = match fds {
-        [] => &[],
-        _ => cmsg::write_rights(&mut buffer, fds).ok_or(Errno::EINVAL)?,
-    };
-    sys::sendmsg(socket, data, control, flags)
+    if fds.is_empty() {
+        return sys::sendmsg(socket, message, &[], flags);
+    }
+    with_rights(socket, fds, message, flags)
+}
+
+/// Sends `fds` with one byte that is their number.
+#[inline(always)]
+fn counted(socket: c_int, fds: &[c_int]) -> Result<usize, Errno> {
+    #[allow(clippy::cast_possible_truncation)] // At most 253 go into one message.
+    with_byte(socket, fds, fds.len() as u8)?;
+    Ok(fds.len())
+}
+
+#[inline(always)]
+fn with_byte(socket: c_int, fds: &[c_int], mut byte: u8) -> Result<usize, Errno> {
+    let mut data = Data::of_byte(&mut byte);
+    with_rights(socket, fds, &mut Message::of(&mut data), 0)
+}
+
+#[inline(always)]
+fn with_rights(
+    socket: c_int,
+    fds: &[c_int],
+    message: &mut Message<'_>,
+    flags: c_int,
+) -> Result<usize, Errno> {
+    let mut buffer = cmsg::Buffer::new();
+    let control = cmsg::write_rights(buffer.first(usize::MAX), fds).ok_or(Errno::EINVAL)?;
+    sys::sendmsg(socket, message, control, flags)
 }

@@ -1,8 +1,12 @@
-//! The system calls that the library makes and errno: thin, typed, and with
-//! `ffi` the only place of `unsafe`. Knows nothing of what a message means.
+//! The system calls that the library makes, errno, and the casts between a buffer
+//! and a control message: thin, typed, and with `ffi` the only place of `unsafe`.
+//! This module does not know what a message means.
 
-use core::ffi::{c_int, c_void};
-use core::mem::{MaybeUninit, zeroed};
+use core::marker::PhantomData;
+use core::mem::{align_of, size_of, size_of_val, zeroed, MaybeUninit};
+use core::ptr::addr_of_mut;
+
+use libc::{c_int, c_void};
 
 /// An error number of errno(3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,136 +27,251 @@ impl Errno {
     pub(crate) fn set(self) {
         // SAFETY: it has no condition.
         let errno = unsafe { libc::__errno_location() };
-        // SAFETY: it points to this thread's errno, which lives as long as the thread.
+        // SAFETY: it points to this thread's errno, aligned, which lives as long as the thread and which no reference points to.
         unsafe { *errno = self.0 }
     }
 
     fn last() -> Self {
         // SAFETY: it has no condition.
         let errno = unsafe { libc::__errno_location() };
-        // SAFETY: it points to this thread's errno, which lives as long as the thread.
+        // SAFETY: it points to this thread's errno, aligned, which lives as long as the thread.
         Self(unsafe { *errno })
     }
 
     /// The value of a C call that returns a negative one for an error.
+    #[inline(always)]
     fn check(returned: c_int) -> Result<c_int, Self> {
         if returned < 0 {
-            Err(Self::last())
-        } else {
-            Ok(returned)
+            return Err(Self::last());
         }
+        Ok(returned)
     }
 }
 
-/// What recvmsg(2) brought.
-pub(crate) struct Incoming<'c> {
-    /// Bytes of data.
-    pub(crate) bytes: usize,
-    /// The control messages.
-    pub(crate) control: &'c [u8],
-    /// `MSG_CTRUNC`: something of the control messages was left out.
-    pub(crate) control_truncated: bool,
-    /// `MSG_TRUNC`: a datagram had more data than there was room for.
-    pub(crate) data_truncated: bool,
+/// `struct cmsghdr`, as the kernel lays it out.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub(crate) struct Header {
+    /// Bytes of the header and the data, without padding.
+    pub(crate) len: usize,
+    pub(crate) level: c_int,
+    pub(crate) kind: c_int,
 }
 
-/// Sends `data` and the control messages in `control` with sendmsg(2), never
-/// raising SIGPIPE. Returns the number of bytes of data sent.
+/// Where one part of a message's data is: a pointer and a length, and no slice, as
+/// another process may write to it at any time (shared memory).
+#[repr(transparent)]
+pub(crate) struct Data<'d>(libc::iovec, PhantomData<&'d mut [u8]>);
+
+impl<'d> Data<'d> {
+    /// # Safety
+    /// For as long as `'d`, `start` is NULL or valid for reads (a send) or writes (a receive)
+    /// of `len` bytes, and no reference points there.
+    #[inline(always)]
+    pub(crate) unsafe fn new(start: *mut c_void, len: usize) -> Self {
+        let iovec = libc::iovec {
+            iov_base: start,
+            iov_len: len,
+        };
+        Self(iovec, PhantomData)
+    }
+
+    #[inline(always)]
+    pub(crate) fn of_byte(byte: &'d mut u8) -> Self {
+        let start: *mut u8 = byte;
+        // SAFETY: the one byte is borrowed for as long as this is used.
+        unsafe { Self::new(start.cast(), 1) }
+    }
+}
+
+/// A message as sendmsg(2) and recvmsg(2) take it.
+pub(crate) struct Message<'m>(libc::msghdr, PhantomData<&'m mut [u8]>);
+
+impl<'m> Message<'m> {
+    /// A message of one buffer.
+    #[inline(always)]
+    pub(crate) fn of(data: &'m mut Data<'_>) -> Self {
+        // SAFETY: msghdr is integers and pointers, for which zero is a value. It has private padding on musl.
+        let mut message: libc::msghdr = unsafe { zeroed() };
+        message.msg_iov = &mut data.0;
+        message.msg_iovlen = 1;
+        Self(message, PhantomData)
+    }
+
+    /// `MSG_CTRUNC`: something of the control messages was left out.
+    pub(crate) fn control_truncated(&self) -> bool {
+        self.0.msg_flags & libc::MSG_CTRUNC != 0
+    }
+
+    /// `MSG_TRUNC`: a datagram had more data than there was room for.
+    pub(crate) fn data_truncated(&self) -> bool {
+        self.0.msg_flags & libc::MSG_TRUNC != 0
+    }
+
+    /// Neither of the two.
+    #[inline(always)]
+    pub(crate) fn is_whole(&self) -> bool {
+        self.0.msg_flags & (libc::MSG_CTRUNC | libc::MSG_TRUNC) == 0
+    }
+}
+
+/// Sends a message with the control messages in `control`, never raising SIGPIPE.
+/// Returns the number of bytes of data sent.
+#[inline(always)]
 pub(crate) fn sendmsg(
     socket: c_int,
-    data: &[u8],
+    message: &mut Message<'_>,
     control: &[MaybeUninit<u8>],
     flags: c_int,
 ) -> Result<usize, Errno> {
-    let mut iov = libc::iovec {
-        iov_base: data.as_ptr().cast_mut().cast(),
-        iov_len: data.len(),
-    };
-    let message = message_header(&mut iov, control.as_ptr().cast_mut().cast(), control.len());
+    message.0.msg_control = control.as_ptr() as *mut c_void;
+    // size_t on glibc, socklen_t on musl.
+    message.0.msg_controllen = control.len() as _;
     let flags = flags | libc::MSG_NOSIGNAL;
-    // SAFETY: `message` points to `data` and `control`, which outlive the call, and sendmsg only reads them.
-    let sent = unsafe { libc::sendmsg(socket, &raw const message, flags) };
-    usize::try_from(sent).map_err(|_| Errno::last())
+    // SAFETY: `message` points to data and `control`, which outlive the call, and sendmsg only reads them.
+    let sent = unsafe { libc::sendmsg(socket, &message.0, flags) };
+    if sent < 0 {
+        return Err(Errno::last());
+    }
+    #[allow(clippy::cast_sign_loss)] // It is not negative.
+    Ok(sent as usize)
 }
 
-/// Receives one message into `data` and `control` with recvmsg(2), the
-/// descriptors in it close-on-exec from the start.
+/// Receives a message into the buffers of `message` and its control messages into
+/// `control`, the descriptors in them close-on-exec from the start. Returns the
+/// number of bytes of data and the control messages.
+#[inline(always)]
 pub(crate) fn recvmsg<'c>(
     socket: c_int,
-    data: &mut [MaybeUninit<u8>],
+    message: &mut Message<'_>,
     control: &'c mut [MaybeUninit<u8>],
     flags: c_int,
-) -> Result<Incoming<'c>, Errno> {
-    let mut iov = libc::iovec {
-        iov_base: data.as_mut_ptr().cast(),
-        iov_len: data.len(),
-    };
-    let mut message = message_header(&mut iov, control.as_mut_ptr().cast(), control.len());
+) -> Result<(usize, &'c mut [u8]), Errno> {
+    message.0.msg_control = control.as_mut_ptr().cast();
+    message.0.msg_controllen = control.len() as _;
     let flags = flags | libc::MSG_CMSG_CLOEXEC;
-    // SAFETY: `message` points to `data` and `control`, which outlive the call and are this call's to write.
-    let received = unsafe { libc::recvmsg(socket, &raw mut message, flags) };
-    let bytes = usize::try_from(received).map_err(|_| Errno::last())?;
-    #[allow(
-        clippy::unnecessary_cast,
-        reason = "size_t on glibc, socklen_t on musl"
-    )]
-    let control_len = control.len().min(message.msg_controllen as usize);
-    // SAFETY: recvmsg had its address, so these bytes are whatever it left there; padding, which it only counts, nobody reads.
-    let control = unsafe { core::slice::from_raw_parts(control.as_ptr().cast(), control_len) };
-    Ok(Incoming {
-        bytes,
-        control,
-        control_truncated: message.msg_flags & libc::MSG_CTRUNC != 0,
-        data_truncated: message.msg_flags & libc::MSG_TRUNC != 0,
-    })
+    // SAFETY: `message` points to data and `control`, which outlive the call and are this call's to write.
+    let received = unsafe { libc::recvmsg(socket, &mut message.0, flags) };
+    if received < 0 {
+        return Err(Errno::last());
+    }
+    #[allow(clippy::unnecessary_cast)] // size_t on glibc, socklen_t on musl.
+    let len = control.len().min(message.0.msg_controllen as usize);
+    let start = control.as_mut_ptr().cast();
+    // SAFETY: recvmsg had the address, so these bytes are whatever it left there; the slice takes over the borrow of `control`, and is no longer.
+    let control = unsafe { core::slice::from_raw_parts_mut(start, len) };
+    #[allow(clippy::cast_sign_loss)] // It is not negative.
+    Ok((received as usize, control))
 }
 
-fn message_header(iov: &mut libc::iovec, control: *mut c_void, control_len: usize) -> libc::msghdr {
-    // SAFETY: msghdr is integers and pointers, for which zero is a value. It has private padding on musl.
-    let mut message: libc::msghdr = unsafe { zeroed() };
-    message.msg_iov = iov;
-    message.msg_iovlen = 1;
-    message.msg_control = control;
-    // size_t on glibc, socklen_t on musl.
-    message.msg_controllen = control_len as _;
-    message
+/// The header of the control message at the start of `control`, and all that
+/// follows it, as ints. Nothing if there is no room for a header, or the start is
+/// not aligned as one.
+#[allow(clippy::cast_ptr_alignment)] // Checked.
+#[inline(always)]
+pub(crate) fn message(control: &[u8]) -> Option<(Header, &[c_int])> {
+    let start = control.as_ptr().cast::<Header>();
+    let data = control.len().checked_sub(size_of::<Header>())?;
+    if start as usize % align_of::<Header>() != 0 {
+        return None;
+    }
+    // SAFETY: there are bytes enough, aligned as a header, and any bytes are one.
+    let header = unsafe { start.read() };
+    let ints = start.wrapping_add(1).cast();
+    // SAFETY: so many ints follow the header, which is aligned at least as they are; the borrow of `control` goes on.
+    let ints = unsafe { core::slice::from_raw_parts(ints, data / size_of::<c_int>()) };
+    Some((header, ints))
+}
+
+/// Writes a header, `data` and a padding of zeros to `control`, which they fill. Nothing
+/// if that is too short for them, or longer by more than an int.
+#[allow(clippy::cast_ptr_alignment)] // Not relied upon.
+#[inline(always)]
+pub(crate) fn put_message(
+    control: &mut [MaybeUninit<u8>],
+    header: Header,
+    data: &[c_int],
+) -> Option<()> {
+    let room = control.len().checked_sub(size_of::<Header>())?;
+    let ints = room / size_of::<c_int>();
+    let start = control.as_mut_ptr().cast::<Header>();
+    let place = start.wrapping_add(1).cast::<c_int>();
+    // SAFETY: there is room for a header, and it need not be aligned.
+    unsafe { start.write_unaligned(header) };
+    if ints == data.len() + 1 {
+        // SAFETY: there is room for so many ints after the header, and they need not be aligned.
+        unsafe { place.wrapping_add(data.len()).write_unaligned(0) };
+    } else if ints != data.len() {
+        return None;
+    }
+    let bytes = size_of_val(data);
+    let place = place.cast::<u8>();
+    // SAFETY: there is room for `data` after the header, and `control` is borrowed exclusively, so `data` is elsewhere.
+    unsafe { place.copy_from_nonoverlapping(data.as_ptr().cast(), bytes) };
+    Some(())
+}
+
+/// Writes `fds` to the start of `places`, or nothing if there are too few.
+#[inline(always)]
+pub(crate) fn put_descriptors(places: &mut [MaybeUninit<c_int>], fds: &[c_int]) {
+    if fds.len() <= places.len() {
+        let start = places.as_mut_ptr().cast::<c_int>();
+        // SAFETY: there are places enough, aligned as ints and borrowed exclusively, so `fds` is elsewhere.
+        unsafe { start.copy_from_nonoverlapping(fds.as_ptr(), fds.len()) };
+    }
 }
 
 /// Fails with EAFNOSUPPORT on a socket that is not a Unix-domain one: no other
 /// passes descriptors.
+#[inline(always)]
 pub(crate) fn require_unix_domain(socket: c_int) -> Result<(), Errno> {
-    match socket_option(socket, libc::SO_DOMAIN, 0)? {
-        libc::AF_UNIX => Ok(()),
-        _ => Err(Errno::EAFNOSUPPORT),
+    if is_unix_domain(socket)? {
+        return Ok(());
     }
+    Err(Errno::EAFNOSUPPORT)
 }
 
-/// Whether the socket has connections, which end: all but datagram sockets do.
-pub(crate) fn is_connection(socket: c_int) -> Result<bool, Errno> {
-    Ok(socket_option(socket, libc::SO_TYPE, 0)? != libc::SOCK_DGRAM)
+#[inline(always)]
+pub(crate) fn is_unix_domain(socket: c_int) -> Result<bool, Errno> {
+    let domain = socket_option::<c_int>(socket, libc::SO_DOMAIN)?;
+    Ok(domain == libc::AF_UNIX)
+}
+
+/// Whether the socket has connections, which end.
+pub(crate) fn has_connections(socket: c_int) -> Result<bool, Errno> {
+    let kind = socket_option::<c_int>(socket, libc::SO_TYPE)?;
+    Ok(kind == libc::SOCK_STREAM || kind == libc::SOCK_SEQPACKET)
 }
 
 /// How many microseconds a send on the socket may take (`SO_SNDTIMEO`); 0 for
 /// no limit.
 pub(crate) fn send_timeout(socket: c_int) -> Result<i64, Errno> {
-    let none = libc::timeval {
-        tv_sec: 0,
-        tv_usec: 0,
-    };
-    let timeout = socket_option(socket, libc::SO_SNDTIMEO, none)?;
-    #[allow(clippy::useless_conversion, reason = "32 bits on 32-bit machines")]
+    let timeout = socket_option::<libc::timeval>(socket, libc::SO_SNDTIMEO)?;
+    #[allow(clippy::useless_conversion)] // 32 bits on 32-bit machines.
     let (seconds, micros) = (i64::from(timeout.tv_sec), i64::from(timeout.tv_usec));
     Ok(seconds.saturating_mul(1_000_000).saturating_add(micros))
 }
 
-/// Gets an option of level `SOL_SOCKET` whose value is a `T`, an int or a struct of integers.
-fn socket_option<T: Copy>(socket: c_int, option: c_int, mut value: T) -> Result<T, Errno> {
-    #[allow(clippy::cast_possible_truncation, reason = "a few bytes")]
+/// What a socket option's value can be: of the kernel's layout, and any bytes are one.
+///
+/// # Safety
+/// It has no padding, and every bit pattern, zeros above all, is a value.
+unsafe trait OptionValue: Copy {}
+// SAFETY: it is an integer.
+unsafe impl OptionValue for c_int {}
+// SAFETY: it is two integers of one size.
+unsafe impl OptionValue for libc::timeval {}
+
+/// Gets an option of level `SOL_SOCKET`.
+#[inline(always)]
+fn socket_option<T: OptionValue>(socket: c_int, option: c_int) -> Result<T, Errno> {
+    // SAFETY: zeros are a value of every T.
+    let mut value: T = unsafe { zeroed() };
+    #[allow(clippy::cast_possible_truncation)] // A few bytes.
     let mut len = size_of::<T>() as libc::socklen_t;
-    let place = (&raw mut value).cast::<c_void>();
-    // SAFETY: `place` and `len` are valid for writes, and `len` is the size of what `place` points to.
-    let returned =
-        unsafe { libc::getsockopt(socket, libc::SOL_SOCKET, option, place, &raw mut len) };
+    let place = addr_of_mut!(value).cast();
+    // SAFETY: `place` and `len` are this call's to write, and `len` is the size of what `place` points to.
+    let returned = unsafe { libc::getsockopt(socket, libc::SOL_SOCKET, option, place, &mut len) };
     Errno::check(returned).map(|_| value)
 }
 
@@ -163,14 +282,14 @@ pub(crate) fn is_nonblocking(socket: c_int) -> Result<bool, Errno> {
     Ok(flags & libc::O_NONBLOCK != 0)
 }
 
-/// Sleeps for less than a second; fails with EINTR when a signal handler ran.
+/// Sleeps for less than a second; fails with EINTR if a signal handler ran.
 pub(crate) fn sleep(micros: i32) -> Result<(), Errno> {
     let time = libc::timespec {
         tv_sec: 0,
         tv_nsec: micros.saturating_mul(1000).into(),
     };
     // SAFETY: `time` outlives the call, and no remainder is asked for.
-    Errno::check(unsafe { libc::nanosleep(&raw const time, core::ptr::null_mut()) }).map(|_| ())
+    Errno::check(unsafe { libc::nanosleep(&time, core::ptr::null_mut()) }).map(|_| ())
 }
 
 /// Duplicates a descriptor, close-on-exec.
@@ -193,6 +312,13 @@ pub(crate) fn close(fd: c_int) {
 pub(crate) fn abort() -> ! {
     // SAFETY: abort has no condition.
     unsafe { libc::abort() }
+}
+
+/// Words as bytes, for tests.
+#[cfg(test)]
+pub(crate) fn bytes_of(words: &[usize]) -> &[u8] {
+    // SAFETY: they are that many bytes, and bytes need no alignment.
+    unsafe { core::slice::from_raw_parts(words.as_ptr().cast(), size_of_val(words)) }
 }
 
 /// Reads what a test has initialised.

@@ -447,8 +447,8 @@ static int given(const struct step *step, ssize_t returned)
     case RECVFDS:
     case RECVFDS_ALL:
         return returned > 0 ? (int)returned : 0;
-    case RECVFDS_MSG:
-        return stage.nfds;
+    case RECVFDS_MSG: /* a call that fails leaves *nfds as it was */
+        return returned >= 0 ? stage.nfds : step->nfds - stage.nfds;
     default:
         return 0;
     }

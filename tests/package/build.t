@@ -46,13 +46,13 @@ says() {
 
 cat >"$scratch/cargo-of-old" <<'end'
 #!/bin/sh
-echo "cargo 1.63.0"
+echo "cargo 1.62.0"
 [ "$1" = --version ]
 end
 sed 's/1\.63/1.999/' "$scratch/cargo-of-old" >"$scratch/failing-cargo"
 chmod +x "$scratch/cargo-of-old" "$scratch/failing-cargo"
 says CARGO=no-cargo 'this is no cargo'
-says CARGO="$scratch/cargo-of-old" 'this is 1.63.0'
+says CARGO="$scratch/cargo-of-old" 'this is 1.62.0'
 says LD=false 'LD=false has to be a GNU ld'
 ok 'nor with a cargo that fails' what_fails CARGO="$scratch/failing-cargo"
 is "$(printf '%s\n' "$tap_output" | grep 'libsendfd needs')" '' 'whose age is not to blame'

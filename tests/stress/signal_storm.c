@@ -283,7 +283,7 @@ static ssize_t receive_part(int socket, const struct message *message, int *rece
         return recvfds_all(socket, rest, message->nfds - done);
     default:
         if (recvfds_msg(socket, rest, &nfds, &number, sizeof number, 0) < 0)
-            return nfds == 0 ? -1 : -3;
+            return nfds == message->nfds ? -1 : -3;
         return number == n ? nfds : -3;
     }
 }

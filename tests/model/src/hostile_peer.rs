@@ -689,8 +689,12 @@ impl Scene {
             0.. => portion.files.clone(),
             _ => Vec::new(),
         };
+        let count_after = |outcome: &Outcome, portion: &Portion| match outcome.returned {
+            0.. => portion.files.len(),
+            _ => room,
+        };
         let Some((_, portion)) = possible.iter().find(|(expected, portion)| {
-            *expected == outcome && handed_over(expected, portion).len() == nfds as usize
+            *expected == outcome && count_after(expected, portion) == nfds as usize
         }) else {
             let expected: Vec<_> = possible
                 .iter()
