@@ -61,12 +61,8 @@ help:
 	@printf '%s\n' \
 	'make                builds the library below build/ (or O=DIR)' \
 	'make check          tests it; REQUIRE_ALL=1 makes a skip a failure' \
-	'make check-fault, check-syscalls, check-signal-safety, check-abi,' \
-	'     check-reproducible, check-model, check-valgrind, check-asan, check-arch,' \
-	'     check-breakages, check-mutants, fuzz, soak' \
-	'                    prove more: see CONTRIBUTING.md' \
-	'make check-interop  tests it with other libraries and programs' \
-	'make interop-table  measures docs/INTEROP.md anew' \
+	'make check-all      runs what takes long, too' \
+	'make check-NAME     runs one test, or those of a kind: see below' \
 	'make demo           passes a real file between processes' \
 	'make bench          measures libsendfd against what else there is; BENCH_QUICK=1' \
 	'                    BENCH_PARTS="one_descriptor arrays load ...": some of it' \
@@ -79,7 +75,9 @@ help:
 	'make dist           makes a source tarball below build/' \
 	'make clean          removes build/ and target/' \
 	'Variables: CC CFLAGS CPPFLAGS LDFLAGS AR LD OBJCOPY INSTALL PROVE CARGO' \
-	'           CARGOFLAGS (--locked) V=1 O=build'
+	'           CARGOFLAGS (--locked) V=1 O=build' '' \
+	'The kinds of test and the tests; each c_tests/NAME.c is check-NAME, too:'
+	@tests/list $(scripts)
 
 # --- the library -----------------------------------------------------------
 

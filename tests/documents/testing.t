@@ -1,26 +1,26 @@
 #!/bin/sh
-# docs/TESTING.md says what is so: each check that it names is there, each C test and
-# each proof is named, each promise of libsendfd(7) has its row, and its table of
-# breakages is that of tests/breakage/breakages.t.
+# docs/TESTING.md says what is so: each test that it names is there, each test is named,
+# each promise of libsendfd(7) has its row, and its table of breakages is that of
+# tests/breakage/breakages.t.
 . tests/lib/tap.sh
 scratch_directory
 page=docs/TESTING.md
 
 # shellcheck disable=SC2016 # the backquotes are Markdown's
-sed -n '/^| promise/,/^$/p' $page | grep -o '`[a-z_/-]*`' | tr -d '`' | grep -v '/$' | sort -u >"$scratch/named"
+sed -n '/^| promise/,/^$/p' $page | grep -o '`[a-z_]*`' | tr -d '`' | sort -u >"$scratch/named"
 exists() {
-	for place in "c_tests/$1.c" "c_tests/$1.cc" tests/*/"$1.t" "tests/$1.t"; do
+	for place in "c_tests/$1.c" "c_tests/$1.cc" tests/*/"$1.t"; do
 		[ ! -f "$place" ] || return 0
 	done
-	grep -qE "^(check-)?$1:" tests/tests.mk
+	return 1
 }
 while read -r name; do
 	ok "there is a $name" exists "$name"
 done <"$scratch/named"
 
 tests=$(grep -l '^int main' c_tests/*.c c_tests/*.cc | sed 's|.*/||; s|\.cc*$||')
-proofs=$(sed -n 's/^check-\([a-z-]*\):.*/\1/p; s/^\(fuzz\|soak\):.*/\1/p' tests/tests.mk | grep -v '^interop$\|^breakages$\|^mutants$')
-for name in $tests $proofs; do
+scripts=$(find tests -name '*.t' ! -path '*/breakage/*' ! -name testing.t | sed 's|.*/||; s|\.t$||')
+for name in $tests $scripts; do
 	ok "$name guards something" grep -qx "$name" "$scratch/named"
 done
 

@@ -9,17 +9,19 @@
 scratch_directory
 . tests/faults/scenario.sh
 
+with_shim=$O/tests/fault/shim
+without_shim=$O/tests/fault/plain
 # shellcheck disable=SC2046 # One argument a word.
-build_programs() {
-	scenario_program shim tests/faults/fault_scenario.c $(shared_library) &&
-		scenario_program shim-static tests/faults/fault_scenario.c "$O/libsendfd.a" &&
-		scenario_program plain tests/faults/fault_scenario.c -DWITHOUT_SHIM $(shared_library)
+{
+	scenario_program fault/shim tests/faults/fault_scenario.c $(shared_library)
+	scenario_program fault/shim-static tests/faults/fault_scenario.c "$O/libsendfd.a"
+	scenario_program fault/plain tests/faults/fault_scenario.c -DWITHOUT_SHIM $(shared_library)
 }
 
 # calls_before CALL: how many times the plain program makes it before the step begins.
 calls_before() {
 	straced "$scratch/log" -e trace="$1,write" \
-		"$scratch/plain" one "$type" "$step" >"$scratch/unused" 2>&1 || return
+		"$without_shim" one "$type" "$step" >"$scratch/unused" 2>&1 || return
 	sed '/^write(-1, "begin /q' "$scratch/log" | grep -c "^$1("
 }
 
@@ -27,14 +29,14 @@ calls_before() {
 compare() {
 	kernels_call=$call
 	[ "$call" != nanosleep ] || kernels_call=clock_nanosleep
-	shim=$("$scratch/shim" one "$type" "$step" "$call" "$occurrence" "$errno" $unclosed)
+	shim=$("$with_shim" one "$type" "$step" "$call" "$occurrence" "$errno" $unclosed)
 	first=$(calls_before "$kernels_call")
 	inject="-e inject=$kernels_call:error=$errno:when=$((first + occurrence))"
 	if [ -n "$too_many" ]; then
 		first=$(calls_before sendmsg)
 		inject="$inject -e inject=sendmsg:error=ETOOMANYREFS:when=$((first + 1))..$((first + too_many))"
 	fi
-	plain=$(straced "$scratch/log" $inject "$scratch/plain" one "$type" "$step")
+	plain=$(straced "$scratch/log" $inject "$without_shim" one "$type" "$step")
 	ok "$type: $step: $call $occurrence fails with $errno${unclosed:+, not closed}" \
 		grep -q "^$kernels_call(.*$errno.*(INJECTED)" "$scratch/log"
 	is "$plain" "$shim" "and comes to the same in the kernel"
@@ -74,9 +76,8 @@ SOCK_SEQPACKET|recvfds_msg of 3 and data|recvmsg|1|ENOTCONN
 end
 }
 
-ok 'the programs build' build_programs
-passed_on 'with the shared object' "$scratch/shim"
-passed_on 'with the archive' "$scratch/shim-static"
+passed_on 'with the shared object' "$with_shim"
+passed_on 'with the archive' "$O/tests/fault/shim-static"
 if can_strace; then
 	sample
 else

@@ -3,18 +3,11 @@
 # shellcheck shell=sh
 # shellcheck disable=SC2154 # scratch_directory sets scratch.
 
-# scenario_program NAME SOURCE ARGUMENT...: builds it in the scratch directory.
+# scenario_program NAME SOURCE ARGUMENT...: builds $O/tests/NAME with scenario.c.
 scenario_program() {
-	name=$1
-	source=$2
-	shift 2
-	$CC -std=c11 -Wall -Wextra -Wpedantic -Werror -D_GNU_SOURCE -pthread -Iinclude -Ic_tests \
-		-O2 -g -o "$scratch/$name" "$source" tests/faults/scenario.c c_tests/tap.c c_tests/peer.c "$@"
-}
-
-# The library to link with.
-shared_library() {
-	printf '%s\n' "-L$O" -lsendfd "-Wl,-rpath,$(realpath "$O")"
+	scenario_name=$1
+	shift
+	c_program "$scenario_name" -Itests/faults tests/faults/scenario.c c_tests/tap.c c_tests/peer.c "$@"
 }
 
 # passed_on NAME PROGRAM ARGUMENT...: runs a program that prints TAP as one test, and

@@ -9,16 +9,6 @@
 scratch_directory
 . tests/faults/scenario.sh
 
-# shellcheck disable=SC2046 # One argument a word.
-build_plain() {
-	scenario_program plain tests/faults/fault_scenario.c -DWITHOUT_SHIM $(shared_library)
-}
-
-# shellcheck disable=SC2046 # One argument a word.
-build_filtered() {
-	scenario_program filtered tests/faults/seccomp_scenario.c $(shared_library) -lseccomp
-}
-
 # What each function does in the steps where it does what it is for.
 is_listed() {
 	while IFS='|' read -r step calls; do
@@ -46,22 +36,24 @@ end
 # What cannot be had for real, with the kernel's answer replaced by strace.
 too_many_in_flight() {
 	step='sendfds_all with too many in flight for a while'
-	straced "$scratch/log" -e trace=sendmsg,write "$scratch/plain" one SOCK_STREAM "$step" \
+	straced "$scratch/log" -e trace=sendmsg,write "$plain" one SOCK_STREAM "$step" \
 		>"$scratch/unused" 2>&1
 	before=$(sed '/^write(-1, "begin /q' "$scratch/log" | grep -c '^sendmsg(')
 	straced "$scratch/log" -e inject="sendmsg:error=ETOOMANYREFS:when=$((before + 1))..$((before + 2))" \
-		"$scratch/plain" one SOCK_STREAM "$step" >"$scratch/unused" 2>&1
+		"$plain" one SOCK_STREAM "$step" >"$scratch/unused" 2>&1
 	wait='getsockopt sendmsg fcntl getsockopt nanosleep'
 	is "$(calls_between_marks "$scratch/log")" \
 		"SOCK_STREAM: $step: $wait $wait getsockopt sendmsg getsockopt sendmsg getsockopt sendmsg" \
 		'too many in flight, twice: one fcntl, one getsockopt and one nanosleep more for each'
 }
 
-ok 'the program builds' build_plain
-"$scratch/plain" list >"$scratch/listed"
+plain=$O/tests/syscalls/plain
+# shellcheck disable=SC2046 # One argument a word.
+scenario_program syscalls/plain tests/faults/fault_scenario.c -DWITHOUT_SHIM $(shared_library)
+"$plain" list >"$scratch/listed"
 is_listed
 if can_strace; then
-	ok 'every step is made' straced "$scratch/log" "$scratch/plain" trace
+	ok 'every step is made' straced "$scratch/log" "$plain" trace
 	calls_between_marks "$scratch/log" >"$scratch/made"
 	ok "strace sees what is listed, in $(wc -l <"$scratch/listed") calls" \
 		diff "$scratch/listed" "$scratch/made"
@@ -71,8 +63,9 @@ else
 fi
 
 if printf '#include <seccomp.h>\n' | $CC -E -x c - >/dev/null 2>&1; then
-	ok 'the program with a filter builds' build_filtered
-	passed_on 'under seccomp' "$scratch/filtered"
+	# shellcheck disable=SC2046 # One argument a word.
+	scenario_program syscalls/filtered tests/faults/seccomp_scenario.c $(shared_library) -lseccomp
+	passed_on 'under seccomp' "$O/tests/syscalls/filtered"
 else
 	skip 'the system calls under seccomp: no seccomp.h (Debian: libseccomp-dev)'
 fi

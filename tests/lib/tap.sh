@@ -48,6 +48,26 @@ scratch_directory() {
 	trap 'exit 1' HUP INT TERM
 }
 
+# c_program NAME SOURCE ARGUMENT...: builds $O/tests/NAME; a test that cannot be built has
+# failed.
+c_program() {
+	tap_program=$O/tests/$1
+	shift
+	mkdir -p "${tap_program%/*}"
+	set -- $CC -std=c11 -Wall -Wextra -Wpedantic -Werror -D_GNU_SOURCE -pthread -O2 -g \
+		-Iinclude -Ic_tests -o "$tap_program" "$@"
+	if ! tap_compiler_says=$("$@" 2>&1); then
+		ok "it compiles: $*" false
+		printf '%s\n' "$tap_compiler_says" | sed 's/^/# /'
+		tap_done
+	fi
+}
+
+# The library to link with.
+shared_library() {
+	printf '%s\n' "-L$O" -lsendfd "-Wl,-rpath,$(realpath "$O")"
+}
+
 tap_done() {
 	printf '1..%d\n' "$tap_tests"
 	[ "$tap_failures" -eq 0 ]

@@ -11,6 +11,8 @@
 # unpacked below $O/arch, with an apt configuration of its own: this machine's
 # packages, package lists and caches stay as they are. What is unpacked there is
 # used again. Cargo is this machine's.
+#
+# Not in make check: it takes some minutes (time limit: 1800 s).
 . tests/lib/tap.sh
 unset MAKEFLAGS MFLAGS MAKELEVEL
 

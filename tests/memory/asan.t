@@ -8,6 +8,7 @@
 # same interface (__asan_version_mismatch_check_v8) and is told to bring none.
 #
 # ONLY="NAME..." in the environment restricts it to these tests.
+# Not in make check: it needs a nightly toolchain, and a minute (time limit: 1200 s).
 . tests/lib/tap.sh
 . tests/memory/c_tests.sh
 

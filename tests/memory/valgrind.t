@@ -4,6 +4,7 @@
 # written or read outside the caller's arrays on the heap; a block that is lost.
 #
 # ONLY="NAME..." in the environment restricts it to these tests.
+# Not in make check: it takes some minutes (time limit: 1200 s).
 . tests/lib/tap.sh
 . tests/memory/c_tests.sh
 

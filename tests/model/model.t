@@ -1,8 +1,8 @@
 #!/bin/sh
 # Catches a call that returns, writes or leaves open what a model of the contract
 # does not say: some 40,000 random steps of a hostile peer and of the sockets' and
-# the process's state, and 100,000 buffers as control messages. What tests/model/fuzz/run does
-# without end, from random bytes and on any toolchain.
+# the process's state, and 100,000 buffers as control messages. What fuzz.t does with
+# a fuzzer, from random bytes and on any toolchain.
 #
 # SEED in the environment makes the same run again; TRACE=1 tells each step.
 . tests/lib/tap.sh

@@ -1,4 +1,4 @@
-//! Runs the models with random bytes, on any toolchain: tests/model/model.t. Prints TAP,
+//! Runs the models with random bytes, on any toolchain: model.t. Prints TAP,
 //! and the seed first: SEED in the environment makes the same run again, TRACE=1
 //! tells each step.
 

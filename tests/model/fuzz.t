@@ -5,6 +5,8 @@
 #
 # Runs each fuzz target for FUZZ_SECONDS (60), under AddressSanitizer.
 # Starts from fuzz/corpus/, writes new finds and what fails below O.
+#
+# Not in make check: it takes minutes (time limit: 2 * ${FUZZ_SECONDS:-60} + 900 s).
 . tests/lib/tap.sh
 
 seconds=${FUZZ_SECONDS:-60}

@@ -1,0 +1,8 @@
+#!/bin/sh
+# How much stack each function uses, on every path of the scenario: stack_use.c. Would
+# catch a buffer that has grown or is there twice.
+. tests/lib/tap.sh
+. tests/faults/scenario.sh
+# shellcheck disable=SC2046 # One argument a word.
+scenario_program stack_use tests/faults/stack_use.c $(shared_library)
+exec "$O/tests/stack_use"
