@@ -3,7 +3,7 @@
  * descriptor for the same open file description: when it has read to the end, the
  * parent's offset is at the end too.
  *
- *     cc -D_GNU_SOURCE parent_child.c $(pkg-config --cflags --libs sendfd) -o parent_child
+ *     cc parent_child.c $(pkg-config --cflags --libs sendfd) -o parent_child
  *     ./parent_child /etc/hosts
  */
 #include <sendfd.h>
