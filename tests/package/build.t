@@ -49,7 +49,7 @@ cat >"$scratch/cargo-of-old" <<'end'
 echo "cargo 1.62.0"
 [ "$1" = --version ]
 end
-sed 's/1\.63/1.999/' "$scratch/cargo-of-old" >"$scratch/failing-cargo"
+sed 's/1\.62/1.999/' "$scratch/cargo-of-old" >"$scratch/failing-cargo"
 chmod +x "$scratch/cargo-of-old" "$scratch/failing-cargo"
 says CARGO=no-cargo 'this is no cargo'
 says CARGO="$scratch/cargo-of-old" 'this is 1.62.0'
