@@ -48,9 +48,9 @@ int hand_written_receive(int socket)
 
 int domain_checked_send(int socket, int fd)
 {
-    int domain;
+    sa_family_t domain;
     socklen_t size = sizeof domain;
-    if (getsockopt(socket, SOL_SOCKET, SO_DOMAIN, &domain, &size) < 0)
+    if (getsockname(socket, (struct sockaddr *)&domain, &size) < 0)
         return -1;
     if (domain != AF_UNIX) {
         errno = EAFNOSUPPORT;

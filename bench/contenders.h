@@ -12,7 +12,7 @@
 int hand_written_send(int socket, int fd);
 int hand_written_receive(int socket);
 
-/* The same after a getsockopt(SO_DOMAIN), which is what sendfd() does more. */
+/* The same after a getsockname, which is what sendfd() does more. */
 int domain_checked_send(int socket, int fd);
 
 /* One byte, with no control message: what the system calls cost by themselves. The

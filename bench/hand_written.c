@@ -19,9 +19,9 @@ union control_of_many {
 static bool may_carry_descriptors(int socket)
 {
 #ifdef CHECK_DOMAIN
-    int domain;
+    sa_family_t domain;
     socklen_t size = sizeof domain;
-    if (getsockopt(socket, SOL_SOCKET, SO_DOMAIN, &domain, &size) < 0)
+    if (getsockname(socket, (struct sockaddr *)&domain, &size) < 0)
         return false;
     if (domain != AF_UNIX) {
         errno = EAFNOSUPPORT;

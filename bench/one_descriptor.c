@@ -86,7 +86,7 @@ static const struct bench_case send_case = {
     .figures = {{"send", "ns"}},
     .ncontenders = 5,
     .contenders = {{"hand-written", measure_send, &by_hand},
-                   {"hand-written after getsockopt", measure_send, &with_check},
+                   {"hand-written after getsockname", measure_send, &with_check},
                    {"sendfd", measure_send, &with_library},
                    {"sendfds of one", measure_send, &with_arrays},
                    {"a byte without descriptor", measure_send, &no_descriptor}},
@@ -96,7 +96,7 @@ static const struct bench_case send_case = {
 static const struct bench_case same_calls_case = {
     .figures = {{"send by the same system calls", "ns"}},
     .ncontenders = 2,
-    .contenders = {{"hand-written after getsockopt", measure_send, &with_check},
+    .contenders = {{"hand-written after getsockname", measure_send, &with_check},
                    {"sendfd", measure_send, &with_library}},
 };
 
@@ -114,7 +114,7 @@ static const struct bench_case both_case = {
     .figures = {{"round trip in one process", "ns"}},
     .ncontenders = 4,
     .contenders = {{"hand-written", measure_both, &by_hand},
-                   {"hand-written after getsockopt", measure_both, &with_check},
+                   {"hand-written after getsockname", measure_both, &with_check},
                    {"libsendfd", measure_both, &with_library},
                    {"a byte without descriptor", measure_both, &no_descriptor}},
 };
@@ -178,7 +178,7 @@ static void run_ping_pong(const char *name, int cpu, double seconds)
         .seconds = seconds,
         .ncontenders = 4,
         .contenders = {{"hand-written", measure_ping_pong, &by_hand},
-                       {"hand-written after getsockopt", measure_ping_pong, &with_check},
+                       {"hand-written after getsockname", measure_ping_pong, &with_check},
                        {"libsendfd", measure_ping_pong, &with_library},
                        {"a byte without descriptor", measure_ping_pong, &no_descriptor}},
     };

@@ -20,7 +20,7 @@ set style arrow 1 heads size 0.04,90 lw 1.5 lc rgb '#222222'
 
 plot results.'/bars-library.points' using 1:2 with boxes lc rgb '#00609f' title 'libsendfd', \
 	results.'/bars-check.points' using 1:2 with boxes lc rgb '#8fb8d8' \
-		title 'hand-written after getsockopt(SO\_DOMAIN)', \
+		title 'hand-written after getsockname', \
 	results.'/bars-byte.points' using 1:2 with boxes lc rgb '#bbbbbb' \
 		title 'one byte without descriptor', \
 	for [bars in 'library check byte'] results.'/bars-'.bars.'.points' \

@@ -117,7 +117,7 @@ fn unusual_descriptors(
 ) -> Result<usize, Failure> {
     let nfds = Unclaimed { control }.claim(socket, truncated, fds)?;
     if nfds == 0 {
-        sys::require_unix_domain(socket)?;
+        require_unix_domain(socket)?;
         require_not_the_end(socket, bytes)?;
         return Err(Errno::ENOMSG.into());
     }
@@ -139,10 +139,18 @@ fn unusual_message(
     }
     let nfds = unclaimed.claim(socket, message.control_truncated(), fds)?;
     if nfds == 0 && bytes == 0 {
-        sys::require_unix_domain(socket)?;
+        require_unix_domain(socket)?;
         require_not_the_end(socket, bytes)?;
     }
     Ok(nfds)
+}
+
+/// Fails with EAFNOSUPPORT on a socket on which nobody can send a descriptor.
+fn require_unix_domain(socket: c_int) -> Result<(), Errno> {
+    if sys::is_unix_domain(socket)? {
+        return Ok(());
+    }
+    Err(Errno::EAFNOSUPPORT)
 }
 
 /// Tells the end of file from a message without data: a datagram may be empty, and

@@ -222,16 +222,26 @@ pub(crate) fn put_descriptors(places: &mut [MaybeUninit<c_int>], fds: &[c_int]) 
 }
 
 /// Fails with EAFNOSUPPORT on a socket that is not a Unix-domain one: no other
-/// passes descriptors.
+/// passes descriptors. The family of its own address costs less to ask than
+/// [`is_unix_domain`], which follows only if the answer is anything else.
 #[inline(always)]
 pub(crate) fn require_unix_domain(socket: c_int) -> Result<(), Errno> {
-    if is_unix_domain(socket)? {
+    let mut family: libc::sa_family_t = 0;
+    #[allow(clippy::cast_possible_truncation)] // Two bytes.
+    let mut len = size_of::<libc::sa_family_t>() as libc::socklen_t;
+    let place = addr_of_mut!(family).cast();
+    // SAFETY: `place` and `len` are this call's to write, and getsockname writes no more than `len` bytes.
+    let returned = unsafe { libc::getsockname(socket, place, &mut len) };
+    if (returned == 0 && c_int::from(family) == libc::AF_UNIX) || is_unix_domain(socket)? {
         return Ok(());
     }
     Err(Errno::EAFNOSUPPORT)
 }
 
-#[inline(always)]
+/// Whether it is a Unix-domain socket, by `SO_DOMAIN`: an AF_XDP socket has no
+/// address, and a filter may forbid getsockname(2).
+#[cold]
+#[inline(never)]
 pub(crate) fn is_unix_domain(socket: c_int) -> Result<bool, Errno> {
     let domain = socket_option::<c_int>(socket, libc::SO_DOMAIN)?;
     Ok(domain == libc::AF_UNIX)

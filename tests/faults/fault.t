@@ -49,15 +49,16 @@ sample() {
 		compare
 	done <<'end'
 SOCK_STREAM|sendfd|sendmsg|1|ENOBUFS
-SOCK_STREAM|sendfd|getsockopt|1|ENOPROTOOPT
+SOCK_STREAM|sendfd|getsockname|1|ENOBUFS
+SOCK_STREAM|sendfd to UDP|getsockopt|1|ENOPROTOOPT
 SOCK_SEQPACKET|sendfds of 253|sendmsg|1|EINTR
 SOCK_STREAM|sendfds_all of 507|sendmsg|2|EPIPE
 SOCK_DGRAM|sendfds_all of 507|sendmsg|3|ECONNREFUSED
-SOCK_STREAM|sendfds_all of 507|getsockopt|3|EBADF
+SOCK_STREAM|sendfds_all of 507|getsockname|1|EBADF
 SOCK_STREAM|sendfds_all of 507|sendmsg|2|ETOOMANYREFS
 SOCK_STREAM|sendfds_all with too many in flight for a while|nanosleep|2|EINTR||2
 SOCK_STREAM|sendfds_all with too many in flight for a while|fcntl|1|EPERM||1
-SOCK_STREAM|sendfds_all with too many in flight until the send timeout|getsockopt|2|EINVAL||1
+SOCK_STREAM|sendfds_all with too many in flight until the send timeout|getsockopt|1|EINVAL||1
 SOCK_DGRAM|sendfds_msg of 3 and data|sendmsg|1|EMSGSIZE
 SOCK_STREAM|recvfd|recvmsg|1|EINTR
 SOCK_STREAM|recvfd of none|getsockopt|1|EINVAL

@@ -25,7 +25,7 @@
 #define MOST_CALLS 512 /* in one step */
 #define MOST_ERRORS 32
 
-enum call { SENDMSG, RECVMSG, GETSOCKOPT, FCNTL, CLOSE, NANOSLEEP, CALLS };
+enum call { SENDMSG, RECVMSG, GETSOCKNAME, GETSOCKOPT, FCNTL, CLOSE, NANOSLEEP, CALLS };
 
 /* Debian's manpages-dev 6.03, the sections ERRORS of the pages named. */
 static const struct {
@@ -40,6 +40,8 @@ static const struct {
     {"recvmsg", /* recv(2); unix(7): those from ECONNRESET on */
      {EAGAIN, EBADF, ECONNREFUSED, EFAULT, EINTR, EINVAL, ENOMEM, ENOTCONN, ENOTSOCK,
       ECONNRESET, ENFILE, EOPNOTSUPP, EPERM}},
+    {"getsockname", /* getsockname(2) */
+     {EBADF, EFAULT, EINVAL, ENOBUFS, ENOTSOCK}},
     {"getsockopt", /* getsockopt(2) */
      {EBADF, EFAULT, EINVAL, ENOPROTOOPT, ENOTSOCK}},
     {"fcntl", /* fcntl(2) */
@@ -89,6 +91,7 @@ static bool fails_now(enum call call)
 /* As in c_tests/simulated_kernel.c: a libc may redirect the names in C. */
 ssize_t shim_sendmsg(int, const struct msghdr *, int) __asm__("sendmsg");
 ssize_t shim_recvmsg(int, struct msghdr *, int) __asm__("recvmsg");
+int shim_getsockname(int, struct sockaddr *, socklen_t *) __asm__("getsockname");
 int shim_getsockopt(int, int, int, void *, socklen_t *) __asm__("getsockopt");
 int shim_fcntl(int, int, ...) __asm__("fcntl");
 int shim_close(int) __asm__("close");
@@ -114,6 +117,13 @@ ssize_t shim_recvmsg(int socket, struct msghdr *message, int flags)
     if (shim.armed && received >= 0 && shim.simulated == REFUSED)
         message->msg_flags |= MSG_CTRUNC;
     return received;
+}
+
+int shim_getsockname(int socket, struct sockaddr *address, socklen_t *length)
+{
+    if (fails_now(GETSOCKNAME))
+        return -1;
+    return (int)syscall(SYS_getsockname, socket, address, length);
 }
 
 int shim_getsockopt(int socket, int level, int option, void *value, socklen_t *length)
@@ -239,7 +249,8 @@ static void expect(const struct step *step, const struct record *record,
     *taken = count(record, RECVMSG, record->nmade);
     *returns = record->result.returned;
     *error = step->error;
-    if (fault->call == CLOSE || is_waited_out(step, fault))
+    /* Where getsockname fails, getsockopt tells the domain. */
+    if (fault->call == CLOSE || fault->call == GETSOCKNAME || is_waited_out(step, fault))
         return;
 
     int received = count(record, RECVMSG, place), done = 0;
@@ -261,6 +272,8 @@ static bool only_cleans_up(const struct step *step, const struct record *record,
 {
     if (fault->call == CLOSE)
         return shim.nmade == record->nmade;
+    if (fault->call == GETSOCKNAME) /* another getsockopt, unless that was asked anyway */
+        return shim.nmade == record->nmade || shim.nmade == record->nmade + 1;
     if (asks_whether_to_wait(step, fault))
         return true;
     for (int i = place_of(record, fault->call, fault->occurrence) + 1; i < shim.nmade;

@@ -216,7 +216,7 @@ static int open_internet_socket(void)
 
 /* --- the steps --------------------------------------------------------------- */
 
-#define SEND "getsockopt sendmsg"
+#define SEND "getsockname sendmsg"
 #define WAIT " fcntl getsockopt nanosleep "
 #define NO_DATA 0, 0
 #define TEN_BYTES 10, 0
@@ -225,9 +225,9 @@ static int open_internet_socket(void)
 const struct step steps[] = {
     {SENDFD, "sendfd", NULL, 1, NO_DATA, PAIR, RIGHT, SEND, 1, 0, 0, 0, NOTHING},
     {SENDFD, "sendfd of a closed descriptor", NULL, 1, NO_DATA, PAIR, BAD_FD, SEND, -1, EBADF, 0, 0, NOTHING},
-    {SENDFD, "sendfd to no socket", NULL, 1, NO_DATA, CLOSED, RIGHT, "getsockopt", -1, EBADF, 0, 0, NOTHING},
-    {SENDFD, "sendfd to a file", NULL, 1, NO_DATA, FILE_INSTEAD, RIGHT, "getsockopt", -1, ENOTSOCK, 0, 0, NOTHING},
-    {SENDFD, "sendfd to UDP", NULL, 1, NO_DATA, INTERNET, RIGHT, "getsockopt", -1, EAFNOSUPPORT, 0, 0, NOTHING},
+    {SENDFD, "sendfd to no socket", NULL, 1, NO_DATA, CLOSED, RIGHT, "getsockname getsockopt", -1, EBADF, 0, 0, NOTHING},
+    {SENDFD, "sendfd to a file", NULL, 1, NO_DATA, FILE_INSTEAD, RIGHT, "getsockname getsockopt", -1, ENOTSOCK, 0, 0, NOTHING},
+    {SENDFD, "sendfd to UDP", NULL, 1, NO_DATA, INTERNET, RIGHT, "getsockname getsockopt", -1, EAFNOSUPPORT, 0, 0, NOTHING},
     {SENDFD, "sendfd to a full queue", fill, 1, NO_DATA, PAIR, RIGHT, SEND, -1, EAGAIN, 0, 0, NOTHING},
     {SENDFD, "sendfd to a peer that has closed", close_receiver, 1, NO_DATA, PAIR, RIGHT, SEND, -1, EPIPE, 0, STREAM | SEQPACKET, NOTHING},
     {SENDFD, "sendfd to a peer that is gone", close_receiver, 1, NO_DATA, PAIR, RIGHT, SEND, -1, ECONNREFUSED, 0, DATAGRAM, NOTHING},
@@ -238,8 +238,8 @@ const struct step steps[] = {
     {SENDFDS, "sendfds of 0", NULL, 0, NO_DATA, PAIR, RIGHT, "", -1, EINVAL, 0, 0, NOTHING},
     {SENDFDS, "sendfds of NULL", NULL, 3, NO_DATA, PAIR, NULL_FDS, "", -1, EFAULT, 0, 0, NOTHING},
     {SENDFDS, "sendfds of a closed descriptor", NULL, 3, NO_DATA, PAIR, BAD_FD, SEND, -1, EBADF, 0, 0, NOTHING},
-    {SENDFDS, "sendfds to no socket", NULL, 3, NO_DATA, CLOSED, RIGHT, "getsockopt", -1, EBADF, 0, 0, NOTHING},
-    {SENDFDS, "sendfds to UDP", NULL, 3, NO_DATA, INTERNET, RIGHT, "getsockopt", -1, EAFNOSUPPORT, 0, 0, NOTHING},
+    {SENDFDS, "sendfds to no socket", NULL, 3, NO_DATA, CLOSED, RIGHT, "getsockname getsockopt", -1, EBADF, 0, 0, NOTHING},
+    {SENDFDS, "sendfds to UDP", NULL, 3, NO_DATA, INTERNET, RIGHT, "getsockname getsockopt", -1, EAFNOSUPPORT, 0, 0, NOTHING},
     {SENDFDS, "sendfds to a full queue", fill, 3, NO_DATA, PAIR, RIGHT, SEND, -1, EAGAIN, 0, 0, NOTHING},
     {SENDFDS, "sendfds to a peer that has closed", close_receiver, 3, NO_DATA, PAIR, RIGHT, SEND, -1, EPIPE, 0, STREAM | SEQPACKET, NOTHING},
     {SENDFDS, "sendfds to a peer that is gone", close_receiver, 3, NO_DATA, PAIR, RIGHT, SEND, -1, ECONNREFUSED, 0, DATAGRAM, NOTHING},
@@ -249,7 +249,7 @@ const struct step steps[] = {
     {SENDFDS_ALL, "sendfds_all of 0", NULL, 0, NO_DATA, PAIR, RIGHT, "", -1, EINVAL, 253, 0, NOTHING},
     {SENDFDS_ALL, "sendfds_all of NULL", NULL, 3, NO_DATA, PAIR, NULL_FDS, "", -1, EFAULT, 253, 0, NOTHING},
     {SENDFDS_ALL, "sendfds_all of a closed descriptor, the last", NULL, MANY, NO_DATA, PAIR, BAD_FD, SEND " " SEND " " SEND, MANY - 1, EBADF, 253, 0, NOTHING},
-    {SENDFDS_ALL, "sendfds_all to UDP", NULL, MANY, NO_DATA, INTERNET, RIGHT, "getsockopt", -1, EAFNOSUPPORT, 253, 0, NOTHING},
+    {SENDFDS_ALL, "sendfds_all to UDP", NULL, MANY, NO_DATA, INTERNET, RIGHT, "getsockname getsockopt", -1, EAFNOSUPPORT, 253, 0, NOTHING},
     {SENDFDS_ALL, "sendfds_all to a full queue", fill, MANY, NO_DATA, PAIR, RIGHT, SEND, -1, EAGAIN, 253, 0, NOTHING},
     {SENDFDS_ALL, "sendfds_all to a peer that has closed", close_receiver, MANY, NO_DATA, PAIR, RIGHT, SEND, -1, EPIPE, 253, STREAM | SEQPACKET, NOTHING},
     {SENDFDS_ALL, "sendfds_all with too many in flight for a while", NULL, MANY, NO_DATA, PAIR, RIGHT, SEND WAIT SEND WAIT SEND " " SEND " " SEND, MANY, 0, 253, 0, TOO_MANY_TWICE},
@@ -264,7 +264,7 @@ const struct step steps[] = {
     {SENDFDS_MSG, "sendfds_msg with MSG_OOB", NULL, 3, 10, MSG_OOB, PAIR, RIGHT, "", -1, EINVAL, 0, 0, NOTHING},
     {SENDFDS_MSG, "sendfds_msg of NULL", NULL, 3, TEN_BYTES, PAIR, NULL_FDS, "", -1, EFAULT, 0, 0, NOTHING},
     {SENDFDS_MSG, "sendfds_msg of a closed descriptor", NULL, 3, TEN_BYTES, PAIR, BAD_FD, SEND, -1, EBADF, 0, 0, NOTHING},
-    {SENDFDS_MSG, "sendfds_msg to UDP", NULL, 3, TEN_BYTES, INTERNET, RIGHT, "getsockopt", -1, EAFNOSUPPORT, 0, 0, NOTHING},
+    {SENDFDS_MSG, "sendfds_msg to UDP", NULL, 3, TEN_BYTES, INTERNET, RIGHT, "getsockname getsockopt", -1, EAFNOSUPPORT, 0, 0, NOTHING},
     {SENDFDS_MSG, "sendfds_msg to a full queue", fill, 3, TEN_BYTES, PAIR, RIGHT, SEND, -1, EAGAIN, 0, 0, NOTHING},
     {SENDFDS_MSG, "sendfds_msg to a peer that has closed", close_receiver, 3, TEN_BYTES, PAIR, RIGHT, SEND, -1, EPIPE, 0, STREAM | SEQPACKET, NOTHING},
     {SENDFDS_MSG, "sendfds_msg to a peer that is gone", close_receiver, 3, TEN_BYTES, PAIR, RIGHT, SEND, -1, ECONNREFUSED, 0, DATAGRAM, NOTHING},

@@ -1,6 +1,6 @@
 #!/bin/sh
 # The system calls that the library makes are those that are documented, on every
-# path: strace sees a successful send make getsockopt and sendmsg, a successful
+# path: strace sees a successful send make getsockname and sendmsg, a successful
 # receive one recvmsg, each message of sendfds_all and recvfds_all likewise, and the
 # failing paths what scenario.c lists for each. And all works under a seccomp filter
 # that allows just that. Would catch a system call more, less, or in another order,
@@ -16,13 +16,13 @@ is_listed() {
 			"$step: $calls"
 		ok 'on each type of socket' test "$(grep -c ": $step:" "$scratch/listed")" -eq 3
 	done <<'end'
-sendfd|getsockopt sendmsg
-sendfds of 3|getsockopt sendmsg
-sendfds of 253|getsockopt sendmsg
-sendfds_all of 3|getsockopt sendmsg
-sendfds_all of 507|getsockopt sendmsg getsockopt sendmsg getsockopt sendmsg
-sendfds_msg of 3 and data|getsockopt sendmsg
-sendfds_msg of data|getsockopt sendmsg
+sendfd|getsockname sendmsg
+sendfds of 3|getsockname sendmsg
+sendfds of 253|getsockname sendmsg
+sendfds_all of 3|getsockname sendmsg
+sendfds_all of 507|getsockname sendmsg getsockname sendmsg getsockname sendmsg
+sendfds_msg of 3 and data|getsockname sendmsg
+sendfds_msg of data|getsockname sendmsg
 recvfd|recvmsg
 recvfds of 3|recvmsg
 recvfds of 253|recvmsg
@@ -41,9 +41,9 @@ too_many_in_flight() {
 	before=$(sed '/^write(-1, "begin /q' "$scratch/log" | grep -c '^sendmsg(')
 	straced "$scratch/log" -e inject="sendmsg:error=ETOOMANYREFS:when=$((before + 1))..$((before + 2))" \
 		"$plain" one SOCK_STREAM "$step" >"$scratch/unused" 2>&1
-	wait='getsockopt sendmsg fcntl getsockopt nanosleep'
+	wait='getsockname sendmsg fcntl getsockopt nanosleep'
 	is "$(calls_between_marks "$scratch/log")" \
-		"SOCK_STREAM: $step: $wait $wait getsockopt sendmsg getsockopt sendmsg getsockopt sendmsg" \
+		"SOCK_STREAM: $step: $wait $wait getsockname sendmsg getsockname sendmsg getsockname sendmsg" \
 		'too many in flight, twice: one fcntl, one getsockopt and one nanosleep more for each'
 }
 
