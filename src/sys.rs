@@ -309,11 +309,13 @@ pub(crate) fn duplicate(fd: c_int) -> Result<c_int, Errno> {
 }
 
 /// Closes a descriptor that the kernel has installed for this library. Linux
-/// closes it whatever close(2) returns; errno stays as it was.
+/// closes it whatever close(2) returns; errno stays as it was. By syscall(2), as
+/// close(2) of the C library is a cancellation point, which would leave the others
+/// open.
 pub(crate) fn close(fd: c_int) {
     let errno = Errno::last();
     // SAFETY: close takes an int; nobody else has been told of this descriptor.
-    unsafe { libc::close(fd) };
+    unsafe { libc::syscall(libc::SYS_close, fd) };
     errno.set();
 }
 
