@@ -153,6 +153,44 @@ static void with_protocol(const struct protocol *protocol)
     close(pair[1]);
 }
 
+/* More control messages than any buffer of the library holds: 1 KiB of destination
+ * options (RFC 8200), padding all of them. The datagram comes as recv(2) gives it. */
+static void truncated_control_messages(void)
+{
+    unsigned char options[1024] = {0, sizeof options / 8 - 1};
+    int pair[2], fds[2] = {-7, -7}, nfds = 2, on = 1;
+    char data[8] = "";
+    for (size_t i = 2, size; i < sizeof options; i += size) {
+        size = sizeof options - i < 257 ? sizeof options - i : 257;
+        if (sizeof options - i - size == 1) /* one that is left has no room for PadN */
+            size--;
+        options[i] = 0x1e; /* an option for experiments (RFC 4727), to be skipped */
+        options[i + 1] = (unsigned char)(size - 2);
+    }
+    if (!connected_pair(&protocols[3], pair)) {
+        tap_skip("no %s here", protocols[3].name);
+        return;
+    }
+    if (setsockopt(pair[1], IPPROTO_IPV6, IPV6_RECVDSTOPTS, &on, sizeof on) < 0 ||
+        setsockopt(pair[0], IPPROTO_IPV6, IPV6_DSTOPTS, options, sizeof options) < 0) {
+        tap_skip("no destination options for IPv6 here: errno %d", errno);
+        close_pair(pair);
+        return;
+    }
+    struct raw_message message;
+    for (int i = 0; i < 4; i++)
+        need(send(pair[0], "hello", 5, 0) == 5);
+    need(raw_receive(pair[1], sizeof data, MSG_DONTWAIT, &message) == 5);
+    is((long)message.cmsg_len, (long)CMSG_LEN(sizeof options), "options of %zu bytes",
+       sizeof options);
+    is(recvfds_msg(pair[1], fds, &nfds, data, sizeof data, MSG_DONTWAIT), 5,
+       "recvfds_msg receives the bytes");
+    ok(nfds == 0 && strcmp(data, "hello") == 0, "those that were sent, no descriptor");
+    fails(recvfd(pair[1]), EAFNOSUPPORT, "recvfd finds no descriptor in such a datagram");
+    fails(recvfds(pair[1], fds, 2), EAFNOSUPPORT, "nor does recvfds");
+    close_pair(pair);
+}
+
 /* A netlink socket is one of those that take SCM_CREDENTIALS, but no descriptor. */
 static void netlink(void)
 {
@@ -204,6 +242,7 @@ int main(void)
     int before = count_fds();
     for (size_t i = 0; i < sizeof protocols / sizeof protocols[0]; i++)
         with_protocol(&protocols[i]);
+    truncated_control_messages();
     netlink();
     not_even_sockets();
     is(count_fds(), before, "no descriptor is left open");

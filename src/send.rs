@@ -12,8 +12,8 @@ const FLAGS: c_int =
 
 /// How many microseconds to wait before a send that found too many descriptors
 /// in flight is tried again: first, and at most.
-const FIRST_WAIT: i32 = 1_000;
-const LONGEST_WAIT: i32 = 32_000;
+const FIRST_WAIT: i64 = 1_000;
+const LONGEST_WAIT: i64 = 32_000;
 
 /// Some were sent, then this error came.
 pub(crate) struct Stopped {
@@ -36,35 +36,36 @@ pub(crate) fn descriptors(socket: c_int, fds: &[c_int]) -> Result<usize, Errno> 
     counted(socket, fds)
 }
 
-/// Sends `fds` as many messages, and returns how many that were.
+/// Sends `fds` as many messages, and returns how many descriptors that were.
 pub(crate) fn all_descriptors(socket: c_int, fds: &[c_int]) -> Result<usize, Stopped> {
     let mut sent = 0;
-    for part in fds.chunks(cmsg::MAX_FDS) {
-        match descriptors_patiently(socket, part) {
-            Ok(nfds) => sent += nfds,
-            Err(errno) => return Err(Stopped { sent, errno }),
+    let mut send_all = || {
+        sys::require_unix_domain(socket)?;
+        for part in fds.chunks(cmsg::MAX_FDS) {
+            sent += patiently(socket, || counted(socket, part))?;
         }
-    }
-    Ok(sent)
+        Ok(sent)
+    };
+    send_all().map_err(|errno| Stopped { sent, errno })
 }
 
-/// As [`descriptors`], but too many in flight is waited out, as a send waits for
-/// a full queue: on a blocking socket, and no longer than its send timeout. No
-/// system call tells when it has passed.
-fn descriptors_patiently(socket: c_int, fds: &[c_int]) -> Result<usize, Errno> {
+/// Too many in flight is waited out, as a send waits for a full queue: on a blocking
+/// socket, and no longer than its send timeout. No system call tells when it has passed.
+fn patiently(socket: c_int, send: impl Fn() -> Result<usize, Errno>) -> Result<usize, Errno> {
     let mut wait = FIRST_WAIT;
     let mut waited = 0;
     loop {
-        match descriptors(socket, fds) {
+        match send() {
             Err(Errno::ETOOMANYREFS) if !sys::is_nonblocking(socket)? => (),
             result => return result,
         }
-        let limit = sys::send_timeout(socket)?;
-        if limit > 0 && waited >= limit {
-            return Err(Errno::EAGAIN);
-        }
+        wait = match sys::send_timeout(socket)? {
+            0 => wait,
+            limit if limit > waited => wait.min(limit - waited),
+            _ => return Err(Errno::EAGAIN),
+        };
         sys::sleep(wait)?;
-        waited += i64::from(wait);
+        waited += wait;
         wait = LONGEST_WAIT.min(wait * 2);
     }
 }

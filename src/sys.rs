@@ -238,7 +238,7 @@ pub(crate) fn require_unix_domain(socket: c_int) -> Result<(), Errno> {
     Err(Errno::EAFNOSUPPORT)
 }
 
-/// Whether it is a Unix-domain socket, by `SO_DOMAIN`: an AF_XDP socket has no
+/// Whether it is a Unix-domain socket, by `SO_DOMAIN`: an `AF_XDP` socket has no
 /// address, and a filter may forbid getsockname(2).
 #[cold]
 #[inline(never)]
@@ -293,10 +293,12 @@ pub(crate) fn is_nonblocking(socket: c_int) -> Result<bool, Errno> {
 }
 
 /// Sleeps for less than a second; fails with EINTR if a signal handler ran.
-pub(crate) fn sleep(micros: i32) -> Result<(), Errno> {
+pub(crate) fn sleep(micros: i64) -> Result<(), Errno> {
+    // tv_nsec is 64 bits wide on x32, where a long is 32.
+    #[allow(clippy::cast_possible_truncation)]
     let time = libc::timespec {
         tv_sec: 0,
-        tv_nsec: micros.saturating_mul(1000).into(),
+        tv_nsec: micros.saturating_mul(1000) as _,
     };
     // SAFETY: `time` outlives the call, and no remainder is asked for.
     Errno::check(unsafe { libc::nanosleep(&time, core::ptr::null_mut()) }).map(|_| ())

@@ -217,7 +217,8 @@ static int open_internet_socket(void)
 /* --- the steps --------------------------------------------------------------- */
 
 #define SEND "getsockname sendmsg"
-#define WAIT " fcntl getsockopt nanosleep "
+#define AGAIN " sendmsg"
+#define WAIT " fcntl getsockopt nanosleep sendmsg"
 #define NO_DATA 0, 0
 #define TEN_BYTES 10, 0
 
@@ -245,15 +246,15 @@ const struct step steps[] = {
     {SENDFDS, "sendfds to a peer that is gone", close_receiver, 3, NO_DATA, PAIR, RIGHT, SEND, -1, ECONNREFUSED, 0, DATAGRAM, NOTHING},
 
     {SENDFDS_ALL, "sendfds_all of 3", NULL, 3, NO_DATA, PAIR, RIGHT, SEND, 3, 0, 253, 0, NOTHING},
-    {SENDFDS_ALL, "sendfds_all of 507", NULL, MANY, NO_DATA, PAIR, RIGHT, SEND " " SEND " " SEND, MANY, 0, 253, 0, NOTHING},
+    {SENDFDS_ALL, "sendfds_all of 507", NULL, MANY, NO_DATA, PAIR, RIGHT, SEND AGAIN AGAIN, MANY, 0, 253, 0, NOTHING},
     {SENDFDS_ALL, "sendfds_all of 0", NULL, 0, NO_DATA, PAIR, RIGHT, "", -1, EINVAL, 253, 0, NOTHING},
     {SENDFDS_ALL, "sendfds_all of NULL", NULL, 3, NO_DATA, PAIR, NULL_FDS, "", -1, EFAULT, 253, 0, NOTHING},
-    {SENDFDS_ALL, "sendfds_all of a closed descriptor, the last", NULL, MANY, NO_DATA, PAIR, BAD_FD, SEND " " SEND " " SEND, MANY - 1, EBADF, 253, 0, NOTHING},
+    {SENDFDS_ALL, "sendfds_all of a closed descriptor, the last", NULL, MANY, NO_DATA, PAIR, BAD_FD, SEND AGAIN AGAIN, MANY - 1, EBADF, 253, 0, NOTHING},
     {SENDFDS_ALL, "sendfds_all to UDP", NULL, MANY, NO_DATA, INTERNET, RIGHT, "getsockname getsockopt", -1, EAFNOSUPPORT, 253, 0, NOTHING},
     {SENDFDS_ALL, "sendfds_all to a full queue", fill, MANY, NO_DATA, PAIR, RIGHT, SEND, -1, EAGAIN, 253, 0, NOTHING},
     {SENDFDS_ALL, "sendfds_all to a peer that has closed", close_receiver, MANY, NO_DATA, PAIR, RIGHT, SEND, -1, EPIPE, 253, STREAM | SEQPACKET, NOTHING},
-    {SENDFDS_ALL, "sendfds_all with too many in flight for a while", NULL, MANY, NO_DATA, PAIR, RIGHT, SEND WAIT SEND WAIT SEND " " SEND " " SEND, MANY, 0, 253, 0, TOO_MANY_TWICE},
-    {SENDFDS_ALL, "sendfds_all with too many in flight until the send timeout", limit_the_time, 3, NO_DATA, PAIR, RIGHT, SEND WAIT SEND WAIT SEND WAIT SEND WAIT SEND WAIT SEND " fcntl getsockopt", -1, EAGAIN, 253, 0, TOO_MANY_FOREVER},
+    {SENDFDS_ALL, "sendfds_all with too many in flight for a while", NULL, MANY, NO_DATA, PAIR, RIGHT, SEND WAIT WAIT AGAIN AGAIN, MANY, 0, 253, 0, TOO_MANY_TWICE},
+    {SENDFDS_ALL, "sendfds_all with too many in flight until the send timeout", limit_the_time, 3, NO_DATA, PAIR, RIGHT, SEND WAIT WAIT WAIT WAIT WAIT " fcntl getsockopt", -1, EAGAIN, 253, 0, TOO_MANY_FOREVER},
     {SENDFDS_ALL, "sendfds_all with too many in flight, non-blocking", make_nonblocking, 3, NO_DATA, PAIR, RIGHT, SEND " fcntl", -1, ETOOMANYREFS, 253, 0, TOO_MANY_FOREVER},
 
     {SENDFDS_MSG, "sendfds_msg of 3 and data", NULL, 3, TEN_BYTES, PAIR, RIGHT, SEND, 10, 0, 0, 0, NOTHING},
