@@ -52,7 +52,7 @@ export REQUIRE_ALL ?= 0
 quiet := $(if $(filter 0,$(V)),@)
 say    = $(if $(filter 0,$(V)),@printf '  %-8s %s\n' '$(1)' '$(2)')
 
-.PHONY: all header install uninstall installcheck demo lint format dist clean help
+.PHONY: all header html install uninstall installcheck demo lint format dist clean help
 
 all: $(O)/libsendfd.so.$(version) $(O)/$(soname) $(O)/libsendfd.so $(O)/libsendfd.a $(O)/sendfd.pc
 all: $(O)/sendfd-config.cmake $(O)/sendfd-config-version.cmake
@@ -71,6 +71,7 @@ help:
 	'make uninstall      removes what install put there' \
 	'make installcheck   compiles and runs a program against the installed copy' \
 	'make header         generates include/sendfd.h from src/ffi.rs' \
+	'make html           writes the man pages as HTML below build/html' \
 	'make lint           checks format and lints; make format mends the format' \
 	'make dist           makes a source tarball below build/' \
 	'make clean          removes build/ and target/' \
@@ -219,6 +220,10 @@ demo: all $(examples)
 dist: | $(O)
 	$(call say,TAR,$(O)/libsendfd-$(version).tar.gz)
 	$(quiet)tools/dist "$(version)" "$(O)/libsendfd-$(version).tar.gz"
+
+html: | $(O)
+	$(call say,MANDOC,$(O)/html/index.html)
+	$(quiet)tools/html $(O)/html
 
 lint:
 	$(quiet)tools/lint
