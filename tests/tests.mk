@@ -75,6 +75,7 @@ interop-peers: all
 .PHONY: interop-table abi-baseline
 interop-table: all interop-peers
 	$(quiet)tests/interop/matrix.t --table
+	$(quiet)tests/interop/comparison.t --table
 
 abi-baseline: all
 	$(quiet)tests/package/abi-baseline
