@@ -244,6 +244,38 @@ ssize_t raw_receive(int socket, size_t len, int flags, struct raw_message *resul
     return result->bytes;
 }
 
+size_t put_control(void *control, size_t used, int level, int type, const void *data,
+                   size_t size)
+{
+    struct cmsghdr header = {
+        .cmsg_level = level,
+        .cmsg_type = type,
+        .cmsg_len = CMSG_LEN(size),
+    };
+    char *place = (char *)control + used;
+    memset(place, 0, CMSG_SPACE(size));
+    memcpy(place, &header, sizeof header);
+    memcpy(place + CMSG_LEN(0), data, size);
+    return used + CMSG_SPACE(size);
+}
+
+struct cmsghdr *find_control(struct msghdr *message, int level, int type)
+{
+    struct cmsghdr *header = CMSG_FIRSTHDR(message);
+    while (header && (header->cmsg_level != level || header->cmsg_type != type))
+        header = CMSG_NXTHDR(message, header);
+    return header;
+}
+
+int count_control(struct msghdr *message)
+{
+    int count = 0;
+    for (struct cmsghdr *header = CMSG_FIRSTHDR(message); header;
+         header = CMSG_NXTHDR(message, header))
+        count++;
+    return count;
+}
+
 bool passes_a_file(const int pair[2])
 {
     int fd = open_file();

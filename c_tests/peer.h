@@ -92,6 +92,16 @@ struct raw_message {
 };
 ssize_t raw_receive(int socket, size_t len, int flags, struct raw_message *message);
 
+/* Puts a control message behind those that take up used bytes of a buffer, and returns
+ * how many they take then, padding included. */
+size_t put_control(void *control, size_t used, int level, int type, const void *data,
+                   size_t size);
+
+/* The control message of a type among those of a message, by CMSG_NXTHDR; or NULL. And
+ * how many there are of any type. */
+struct cmsghdr *find_control(struct msghdr *message, int level, int type);
+int count_control(struct msghdr *message);
+
 /* Whether a file sent now at one end is what recvfd() brings next at the other. */
 bool passes_a_file(const int pair[2]);
 
