@@ -14,6 +14,7 @@
 /* Numbers that the headers of an older system do not have; Linux 6.5. */
 #define PASSPIDFD 76
 #define PIDFD 4
+#define INQ 84 /* SO_INQ and SCM_INQ, Linux 6.17 */
 
 #define OPTIONS 6
 static const struct {
@@ -153,6 +154,42 @@ static void combination(const struct socket_type *type, unsigned set, const int 
     close_pair(pair);
 }
 
+/* SO_INQ, on a stream alone, tells how many bytes are left, and comes with all others. */
+static void bytes_left(unsigned set, const int *files)
+{
+    static const int counts[] = {0, 1, 2, SENDFD_MAX_FDS};
+    _Alignas(struct cmsghdr) char control[1024];
+    char byte;
+    struct iovec iov = {.iov_base = &byte, .iov_len = 1};
+    struct msghdr message = {
+        .msg_iov = &iov,
+        .msg_iovlen = 1,
+        .msg_control = control,
+        .msg_controllen = sizeof control,
+    };
+    int pair[2], on = 1;
+    socket_pair(SOCK_STREAM, pair);
+    if (setsockopt(pair[1], SOL_SOCKET, INQ, &on, sizeof on) < 0) {
+        tap_skip("this kernel has no SO_INQ for Unix-domain sockets");
+        close_pair(pair);
+        return;
+    }
+    need(send(pair[0], "a", 1, 0) == 1 && recvmsg(pair[1], &message, 0) == 1);
+    ok(find_control(&message, SOL_SOCKET, INQ) != NULL, "SO_INQ brings a number");
+    for (int i = 0; i < OPTIONS; i++)
+        if (set & 1u << i)
+            need(set_option(pair[1], options[i].option, options[i].value));
+    int before = count_fds();
+    for (size_t i = 0; i < sizeof counts / sizeof counts[0]; i++) {
+        const char *wrong = wrong_with_any(pair, files, counts[i]);
+        ok(!wrong, "SOCK_STREAM: %d descriptors with SO_INQ and all others", counts[i]);
+        if (wrong)
+            tap_note("%s", wrong);
+    }
+    is(count_fds(), before, "SOCK_STREAM: none is left open with SO_INQ");
+    close_pair(pair);
+}
+
 /* The end of file is that whatever is set. */
 static void end_of_file(const struct socket_type *type, unsigned set)
 {
@@ -182,6 +219,7 @@ int main(void)
         if (socket_types[i].type != SOCK_DGRAM)
             end_of_file(&socket_types[i], supported);
     }
+    bytes_left(supported, files);
     close_fds(files, SENDFD_MAX_FDS);
     is(count_fds(), before, "no descriptor is left open");
     return tap_done();
