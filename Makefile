@@ -1,4 +1,4 @@
-# libsendfd: `make` builds, `make check` tests, `make help` tells the rest.
+# libsendfd: `make` builds, `make check` tests, `make help` lists the rest.
 #
 # rustc compiles src/ to a static library; the linker takes from it what the
 # version map names, and both libsendfd.a and libsendfd.so are made of that one
@@ -44,7 +44,7 @@ map     := src/libsendfd.map
 exports := $(shell sed -n 's/^ *\([a-z][a-z0-9_]*\);$$/\1/p' $(map))
 
 V ?= 0
-# What the scripts are told of the build.
+# What the scripts know of the build.
 export O V CC CXX CARGO CARGOFLAGS CLANG_FORMAT SHELLCHECK PROVE STRIP MAKE
 export VERSION := $(version)
 export REQUIRE_ALL ?= 0
@@ -61,23 +61,23 @@ help:
 	@printf '%s\n' \
 	'make                builds the library below build/ (or O=DIR)' \
 	'make check          tests it; REQUIRE_ALL=1 makes a skip a failure' \
-	'make check-all      runs what takes long, too' \
-	'make check-NAME     runs one test, or those of a kind: see below' \
+	'make check-all      also runs the long tests' \
+	'make check-NAME     runs one test, or all of one kind: see below' \
 	'make demo           passes a real file between processes' \
-	'make bench          measures libsendfd against what else there is; BENCH_QUICK=1' \
-	'                    BENCH_PARTS="one_descriptor arrays load ...": some of it' \
-	'make bench-plot     draws the last make bench, and writes docs/BENCHMARKS.md anew' \
-	'make install        to prefix= libdir= includedir= mandir= DESTDIR=' \
-	'make uninstall      removes what install put there' \
+	'make bench          measures libsendfd and the alternatives; BENCH_QUICK=1 for a' \
+	'                    short run, BENCH_PARTS="one_descriptor arrays ..." for some' \
+	'make bench-plot     draws the last make bench, and updates docs/BENCHMARKS.md' \
+	'make install        installs it; prefix= libdir= includedir= mandir= DESTDIR=' \
+	'make uninstall      removes the installed files' \
 	'make installcheck   compiles and runs a program against the installed copy' \
 	'make header         generates include/sendfd.h from src/ffi.rs' \
 	'make html           writes the man pages as HTML below build/html' \
-	'make lint           checks format and lints; make format mends the format' \
+	'make lint           checks format and lints; make format reformats' \
 	'make dist           makes a source tarball below build/' \
 	'make clean          removes build/ and target/' \
 	'Variables: CC CFLAGS CPPFLAGS LDFLAGS AR LD OBJCOPY INSTALL PROVE CARGO' \
 	'           CARGOFLAGS (--locked) V=1 O=build' '' \
-	'The kinds of test and the tests; each c_tests/NAME.c is check-NAME, too:'
+	'The tests by kind; each c_tests/NAME.c is check-NAME too:'
 	@tests/list $(scripts)
 
 # --- the library -----------------------------------------------------------
@@ -122,7 +122,7 @@ pc = sed -e 's|@prefix@|$(prefix)|' \
 	-e 's|@includedir@|$(patsubst $(prefix)/%,$${prefix}/%,$(includedir))|' \
 	-e 's|@version@|$(version)|' pkgconfig/sendfd.pc.in
 
-# Made anew each time: the directories may be others than in the last call.
+# Made each time: the directories may differ from those of the last call.
 .PHONY: pc
 $(O)/sendfd.pc: pc ;
 pc: | $(O)

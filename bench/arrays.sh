@@ -1,3 +1,3 @@
 #!/bin/sh
-# The part arrays: arrays.c tells what it measures.
+# The part arrays: arrays.c says what it measures.
 exec "$O/bench/arrays" >"$O/bench/arrays.csv"

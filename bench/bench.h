@@ -1,5 +1,5 @@
 /* The measuring that the parts of the benchmark share: contenders of one case take
- * turns in many short slices, in another order each round, and what is told of each
+ * turns in many short slices, in another order each round, and what is reported of each
  * is the median, and the ratio to the baseline within the round. So a machine that
  * becomes slower for a while slows them all, and the ratios stay.
  *

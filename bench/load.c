@@ -11,7 +11,7 @@
 #define PAIRS 64
 #define MOST_SAMPLES (1 << 14) /* of one process in a slice */
 
-/* One direction of a pair. The time at which a descriptor is sent lies beside the
+/* One direction of a pair. The time at which a descriptor is sent is next to the
  * socket, as the message has no place for it. */
 struct direction {
     atomic_ullong sent_at;

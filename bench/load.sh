@@ -1,3 +1,3 @@
 #!/bin/sh
-# The part load: load.c tells what it measures.
+# The part load: load.c says what it measures.
 exec "$O/bench/load" >"$O/bench/load.csv"

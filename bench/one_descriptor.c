@@ -134,7 +134,7 @@ struct ping_pong {
 
 static struct process other;
 
-/* The other process: sends back what comes, in the way that it is told. One process
+/* The other process: sends back what comes, in the way that it is asked. One process
  * for all contenders, as two would never lie alike in memory. */
 static void send_back(const void *argument, int orders)
 {

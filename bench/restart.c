@@ -38,7 +38,7 @@ static int at_most(int limit, int n)
     return n < limit ? n : limit;
 }
 
-/* As HAProxy does it, without the names that it sends beside them: the successor says
+/* As HAProxy does it, without the names that it sends with them: the successor says
  * of each message that it has come, so that never more than one is in flight. */
 static int acknowledged_send(int socket, const int *fds, int nfds)
 {
