@@ -2,7 +2,7 @@
  * socket to ssh over the standard output, and ends. ssh then talks over the socket
  * itself, with no process between it and the network.
  *
- *     cc -o proxy_fdpass proxy_fdpass.c $(pkg-config --cflags --libs sendfd)
+ *     cc proxy_fdpass.c $(pkg-config --cflags --libs sendfd) -o proxy_fdpass
  *     ssh -o ProxyUseFdpass=yes -o ProxyCommand='./proxy_fdpass %h %p' user@host
  *
  * What a real one does before it hands the socket over (a dialogue with a proxy, a
