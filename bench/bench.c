@@ -266,11 +266,12 @@ static void print_case(const struct bench_case *bench_case, int rounds)
 
 void run_case(const struct bench_case *bench_case)
 {
+    fprintf(stderr, "%s: %s: %.3g s\n", part, bench_case->figures[0].name,
+            bench_case->seconds);
     run_round(bench_case, 0); /* to warm up: it is overwritten */
     uint64_t end = now_ns() + (uint64_t)(bench_case->seconds * 1e9);
     int rounds = 0;
     while (rounds < FEWEST_ROUNDS || (rounds < MOST_ROUNDS && now_ns() < end))
         run_round(bench_case, rounds++);
     print_case(bench_case, rounds);
-    fprintf(stderr, "%s: %s: %d rounds\n", part, bench_case->figures[0].name, rounds);
 }

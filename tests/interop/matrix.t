@@ -10,7 +10,7 @@ use warnings;
 use Cwd 'abs_path';
 use lib 'tests/lib';
 use Processes;
-use Tap;
+use Test::More;
 
 my $build    = $ENV{O} // 'build';
 my $document = 'docs/INTEROP.md';
@@ -158,7 +158,7 @@ sub begin {
 
 sub measure {
     my @waiting = @_;
-    my ($running, $enough) = (0, seconds() + $patience);
+    my ($running, $measured, $enough) = (0, 0, seconds() + $patience);
     while (@waiting || $running) {
         @waiting = () if seconds() > $enough;
         if (@waiting && $running < $at_once) {
@@ -167,7 +167,9 @@ sub measure {
             next;
         }
         my $cell = wait_any()->{cell};
-        $running-- if defined $cell->{send}{status} && defined $cell->{receive}{status};
+        next unless defined $cell->{send}{status} && defined $cell->{receive}{status};
+        $running--;
+        note("$measured of " . @_ . ' cells') if ++$measured % 50 == 0;
     }
 }
 
@@ -194,7 +196,7 @@ sub what_happened {
     return 'not measured: others took too long' unless $cell->{receive};
     my $got = $cell->{receive}{output};
     my $whole = grep { $got eq join '', @contents[0 .. $_] } 0 .. $#contents;
-    return map { s/^.*file\d: .*\n//mgr } (
+    return map { s/^.*file\d: .*\n//mgr . "\n" } (
         "the sender ended with status $cell->{send}{status}: $cell->{send}{errors}",
         "the receiver ended with status $cell->{receive}{status}: $cell->{receive}{errors}",
         "printing " . length($got) . ' bytes' . ($whole ? ', the first of the files' : ''),
@@ -206,8 +208,8 @@ sub judge {
     my $cannot = $cell->{cannot};
     $cell->{as_expected} = $cell->{receive}
         && ($cannot ? fails_as_it_must($cell) : works($cell));
-    ok($cell->{as_expected}, $cell->{name} . ($cannot ? " cannot work: $cannot->{why}" : ''),
-        what_happened($cell));
+    ok($cell->{as_expected}, $cell->{name} . ($cannot ? " cannot work: $cannot->{why}" : ''))
+        or diag(what_happened($cell));
 }
 
 # --- the tables ------------------------------------------------------------------
@@ -302,12 +304,12 @@ sub look_for {
     $peer->{there} = $process->{status} == 1;
     $incomplete = 1 unless $peer->{there};
     if ($process->{status} == 77) {
-        skip("$peer->{name}: " . join ' ', split ' ', $process->{errors});
+        missing("$peer->{name}: " . join ' ', split ' ', $process->{errors});
         return;
     }
     ok($process->{status} == 1 && $process->{output} eq '' && $process->{errors} ne '',
-        "$peer->{name} tells the end of file",
-        "status $process->{status}", $process->{output}, $process->{errors});
+        "$peer->{name} tells the end of file")
+        or diag("status $process->{status}\n", $process->{output}, $process->{errors});
 }
 
 # It is this library that is measured, and no other that may be installed.
@@ -316,8 +318,7 @@ sub heeds_libsendfd {
     my ($one, $other) = socket_pair();
     my $process = wait_for(start(command => [@{$binding->{command}}, 'send', 'sendfd', $files[0]],
         fds => {3 => $one}, environment => {LIBSENDFD => '/nonexistent/libsendfd.so'}));
-    ok($process->{status} != 0, "$binding->{name} takes the library that LIBSENDFD names",
-        'it found another');
+    ok($process->{status} != 0, "$binding->{name} takes the library that LIBSENDFD names");
 }
 
 # --- the document --------------------------------------------------------------------
@@ -339,8 +340,8 @@ my $write = @ARGV && $ARGV[0] eq '--table';
 look_for($_, 'recvfd') for @bindings;
 look_for($_, $_->{receive}) for @others;
 $_->{there} && heeds_libsendfd($_) for @bindings[1 .. $#bindings];
-ok(!(grep { !$_->{used} } @cannot), 'each reason belongs to a cell',
-    map { "$_->{peer} $_->{what}" } grep { !$_->{used} } @cannot);
+is(join(', ', map { "$_->{peer} $_->{what}" } grep { !$_->{used} } @cannot), '',
+    'each reason belongs to a cell');
 
 my @cells = grep { $_->{sender}{there} && $_->{receiver}{there} }
     map { my (undef, @columns) = @$_; map { @$_ } @columns }
@@ -348,7 +349,7 @@ my @cells = grep { $_->{sender}{there} && $_->{receiver}{there} }
 my $since = seconds();
 measure(@cells);
 judge($_) for @cells;
-diag(scalar(@cells) . ' cells in ' . int(seconds() - $since) . ' s');
+note(scalar(@cells) . ' cells in ' . int(seconds() - $since) . ' s');
 
 my $unexpected = grep { !$_->{as_expected} } @cells;
 my $text       = read_file($document);
@@ -358,8 +359,8 @@ if ($write) {
         if $incomplete || $unexpected;
     write_file($document, $current);
 } elsif ($incomplete) {
-    skip("whether $document is current: not every peer is here");
+    missing("whether $document is current: not every peer is here");
 } elsif (!$unexpected) {
-    ok($text eq $current, "$document is current", 'run: make interop-table');
+    ok($text eq $current, "$document is current; if not: make interop-table");
 }
-done();
+done_testing();

@@ -10,7 +10,7 @@ use Socket qw(AF_INET SOCK_STREAM SOL_SOCKET SHUT_WR INADDR_LOOPBACK pack_sockad
     unpack_sockaddr_in inet_ntoa);
 use lib 'tests/lib';
 use Processes;
-use Tap;
+use Test::More;
 
 my $build = $ENV{O} // 'build';
 my $talk  = "$build/tests/interop/talk";
@@ -24,7 +24,7 @@ sub find_program {
 }
 
 sub what_happened {
-    return map { "$_->{title} ended with status $_->{status}: $_->{errors}" } @_;
+    return map { "$_->{title} ended with status $_->{status}: $_->{errors}\n" } @_;
 }
 
 # --- TCP ---------------------------------------------------------------------------
@@ -92,16 +92,17 @@ sub receive_from_nc {
     close $standard_output;
     my $talk = wait_for(start(title => 'talk', fds => {3 => $ours},
         command => [$talk, "hello $name"]));
-    ok($nc->{status} == 0, "nc -F $name ends when it has passed the connection",
-        what_happened($nc));
+    ok($nc->{status} == 0, "nc -F $name ends when it has passed the connection")
+        or diag(what_happened($nc));
     ok($talk->{status} == 0 && $talk->{output} eq "echo of hello $name\n",
-        'recvfd receives it, and it is connected', what_happened($talk), $talk->{output});
+        'recvfd receives it, and it is connected')
+        or diag(what_happened($talk), $talk->{output});
 }
 
 sub test_nc {
     my $nc = find_program('nc');
     unless ($nc && run($nc, '-h')->{errors} =~ /-F\b.*[Pp]ass socket/) {
-        skip('nc -F: no OpenBSD netcat (Debian: netcat-openbsd)');
+        missing('nc -F: no OpenBSD netcat (Debian: netcat-openbsd)');
         return;
     }
     my ($listener, $port) = listen_on_loopback();
@@ -113,7 +114,8 @@ sub test_nc {
     my $proxy = start(title => 'the proxy', command => sub { connect_proxy($proxy_listener) });
     $echo = start(title => 'the server', command => sub { echo($listener) });
     receive_from_nc('through a proxy', ['-X', 'connect', '-x', "127.0.0.1:$proxy_port"], $port);
-    ok(stop($proxy)->{status} == 0, 'the proxy was asked', what_happened($proxy));
+    ok(stop($proxy)->{status} == 0, 'the proxy was asked')
+        or diag(what_happened($proxy));
     stop($echo);
 }
 
@@ -206,7 +208,7 @@ sub test_ssh {
     my $config = "$directory/sshd_config";
     $reason ||= make_directory_of_sshd($sshd, $config);
     if ($reason) {
-        skip("ssh: $reason");
+        missing("ssh: $reason");
         return;
     }
 
@@ -221,22 +223,24 @@ sub test_ssh {
             'echo "$SSH_CONNECTION" && cat && exit 7')));
     $ssh->{status} == 7 ? wait_for($server) : stop($server);
     if ($server->{errors} =~ /^User .* not allowed because account is locked/m) {
-        skip('ssh: the account is locked');
+        missing('ssh: the account is locked');
         return;
     }
     my ($came_from) = $server->{output} =~ /^(\d+)$/m;
     my ($connection, $echo) = split /^/, $ssh->{output}, 2;
-    ok($ssh->{status} == 7, 'ssh has the socket of our ProxyCommand, and the command its status',
-        what_happened($ssh, $server));
+    ok($ssh->{status} == 7, 'ssh has the socket of our ProxyCommand, and the command its status')
+        or diag(what_happened($ssh, $server));
     ok(($connection // '') eq '127.0.0.1 ' . ($came_from // '?') . " 127.0.0.1 $port\n",
-        'the connection is that of the ProxyCommand', $ssh->{output});
-    ok(($echo // '') eq $text, 'what ssh reads is what it has sent', $ssh->{output});
+        'the connection is that of the ProxyCommand')
+        or diag($ssh->{output});
+    ok(($echo // '') eq $text, 'what ssh reads is what it has sent')
+        or diag($ssh->{output});
 
     # And would all this succeed without a descriptor?
     $ssh = wait_for(start(title => 'ssh', environment => {SHELL => '/bin/sh'},
         command => ssh_command($directory, $port, 'true', 'true')));
-    ok($ssh->{status} == 255, 'ssh fails if its ProxyCommand passes nothing',
-        what_happened($ssh));
+    ok($ssh->{status} == 255, 'ssh fails if its ProxyCommand passes nothing')
+        or diag(what_happened($ssh));
 }
 
 # --- our ProxyCommand by itself ---------------------------------------------------------
@@ -245,14 +249,16 @@ sub test_proxy_fdpass {
     my ($listener, $port) = listen_on_loopback();
     my $by_hand = wait_for(start(command => [$proxy, '127.0.0.1', $port]));
     ok($by_hand->{status} == 1 && $by_hand->{errors} =~ /no Unix-domain socket/,
-        'proxy_fdpass needs a socket to pass to, and says so', $by_hand->{errors});
+        'proxy_fdpass needs a socket to pass to, and says so')
+        or diag($by_hand->{errors});
     close $listener;
     my $refused = wait_for(start(command => [$proxy, '127.0.0.1', $port]));
     ok($refused->{status} == 1 && $refused->{errors} =~ /127\.0\.0\.1 port $port: /,
-        'it says where it cannot connect', $refused->{errors});
+        'it says where it cannot connect')
+        or diag($refused->{errors});
 }
 
 test_nc();
 test_ssh();
 test_proxy_fdpass();
-done();
+done_testing();

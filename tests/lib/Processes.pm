@@ -1,5 +1,6 @@
-# Programs run beside each other, each with a time limit, a process group of its
-# own, and descriptors of the test's choosing; none outlives the test.
+# Programs that run at the same time, each with a time limit, a process group of its
+# own, and descriptors of the test's choosing; none outlives the test. The tests are
+# those of Test::More.
 package Processes;
 use strict;
 use warnings;
@@ -10,12 +11,33 @@ use File::Temp qw(tempdir);
 use POSIX qw(WNOHANG);
 use Socket qw(AF_UNIX SOCK_STREAM PF_UNSPEC);
 use Time::HiRes qw(CLOCK_MONOTONIC clock_gettime);
-our @EXPORT = qw(scratch seconds socket_pair start wait_any wait_for run stop read_file write_file);
+our @EXPORT = qw(missing scratch seconds socket_pair start wait_any wait_for run stop read_file write_file);
+
+# The smallest Perl of Debian, perl-base, has no Test::More.
+BEGIN {
+    unless (eval { require Test::More }) {
+        print 'not ' if ($ENV{REQUIRE_ALL} || 0) eq '1';
+        print "ok 1 # SKIP no Test::More (Debian: perl)\n1..1\n";
+        exit;
+    }
+}
 
 our $limit = 60; # seconds
 my %running;     # by process number
 my $started = 0;
 my ($test_process, $scratch) = ($$);
+
+# What explains a failure belongs into the log of the test, which is what it prints.
+Test::More->builder->failure_output(\*STDOUT);
+$| = 1;
+
+# Reports that something is not tested, and why; a failure where REQUIRE_ALL=1.
+sub missing {
+    my ($reason) = @_;
+    my $tests = Test::More->builder;
+    return $tests->skip($reason) if ($ENV{REQUIRE_ALL} || 0) ne '1';
+    $tests->ok(0, "skipped: $reason");
+}
 
 # A directory of the test's own, gone when it ends.
 sub scratch {

@@ -79,6 +79,7 @@ work() {
 	while read -r program; do
 		mkdir "$logs/$(printf '%s' "$program" | tr / .).taken" 2>/dev/null || continue
 		under_memcheck "$program"
+		printf '# %s of %d: %s\n' "$(find "$logs" -name status | wc -l)" "$(wc -l <"$logs/programs")" "$program"
 	done <"$logs/programs"
 }
 printf '%s\n' $programs >"$logs/programs"

@@ -39,14 +39,26 @@ ok 'the fuzz targets are built' build
 is "$(cksum tests/model/Cargo.lock)" "$lock" 'from the versions in tests/model/Cargo.lock'
 [ "$tap_failures" -eq 0 ] || tap_done
 
+# How far it is, now and then, and the last line of libFuzzer.
+report_fuzzing() {
+	fuzzed=0
+	while sleep 10 >/dev/null 2>&1 3>&1 && kill -0 $$ 2>/dev/null; do
+		fuzzed=$((fuzzed + 10))
+		printf '# %s: %d of %d s: %s\n' "$1" "$fuzzed" "$seconds" "$(tail -n 1 "$directory/$1.log")" >&3
+	done
+}
+
 # fuzz TARGET MOST_BYTES: libFuzzer writes to the first corpus, and only reads others.
 fuzz() {
 	mkdir -p "$directory/corpus/$1" "$directory/found"
+	report_fuzzing "$1" &
+	reporter=$!
 	"$directory/target/$host/release/$1" -max_total_time="$seconds" -max_len="$2" \
 		-timeout=20 -rss_limit_mb=2048 -print_final_stats=1 \
 		-artifact_prefix="$directory/found/$1-" \
 		"$directory/corpus/$1" "tests/model/fuzz/corpus/$1" >"$directory/$1.log" 2>&1
 	status=$?
+	kill $reporter
 	sed -n 's/^stat::number_of_executed_units: */# '"$1"', runs: /p' "$directory/$1.log" >&3
 	[ "$status" -eq 0 ] && return
 	tail -n 60 "$directory/$1.log"

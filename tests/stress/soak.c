@@ -491,8 +491,15 @@ int main(int argc, char **argv)
     int before = count_fds();
     rlim_t limit = lowest_limit();
     long start = now_ms();
-    while (now_ms() - start < seconds * 1000L && shared->wrong == 0)
+    for (long told = 0, now = 0; now < seconds * 1000L && shared->wrong == 0;
+         now = now_ms() - start) {
         play_round(&state);
+        if (now - told >= 10000) {
+            told = now;
+            tap_note("%ld of %d s: %lu messages, %lu kills", now / 1000, seconds,
+                     total.delivered, total.kills);
+        }
+    }
     tell((double)(now_ms() - start) / 1000);
     stop_workers();
     remove_directory(directory);
