@@ -9,14 +9,14 @@
 use std::sync::LazyLock;
 
 use libc::{
-    EAFNOSUPPORT, EAGAIN, EBADF, ECONNREFUSED, ECONNRESET, EFAULT, EINVAL, EMFILE, EMSGSIZE,
-    ENOMSG, ENOTCONN, ENOTSOCK, EPERM, EPIPE, ETOOMANYREFS, c_int,
+    c_int, EAFNOSUPPORT, EAGAIN, EBADF, ECONNREFUSED, ECONNRESET, EFAULT, EINVAL, EMFILE, EMSGSIZE,
+    ENOMSG, ENOTCONN, ENOTSOCK, EPERM, EPIPE, ETOOMANYREFS,
 };
 
 use crate::choices::Choices;
 use crate::ffi::{
-    RECVFD_EOF, SENDFD_MAX_FDS, recvfd, recvfds, recvfds_all, recvfds_msg, sendfd, sendfds,
-    sendfds_all, sendfds_msg,
+    recvfd, recvfds, recvfds_all, recvfds_msg, sendfd, sendfds, sendfds_all, sendfds_msg,
+    RECVFD_EOF, SENDFD_MAX_FDS,
 };
 use crate::files::{self, FILE, FILES};
 use crate::queue::{Message, Portion, Queue, Type};
