@@ -100,10 +100,12 @@ $(O)/sendfd.o: $(rust_archive) $(map)
 	$(quiet)$(OBJCOPY) $(exports:%=--keep-global-symbol=%) $@.all $@
 	$(quiet)rm -f $@.all
 
+# In the archive the names that a program may have for functions of its own are weak.
 $(O)/libsendfd.a: $(O)/sendfd.o
 	$(call say,AR,$@)
+	$(quiet)$(OBJCOPY) --weaken-symbol=sendfd --weaken-symbol=recvfd $< $(O)/sendfd-weak.o
 	$(quiet)rm -f $@
-	$(quiet)$(AR) rcsD $@ $<
+	$(quiet)$(AR) rcsD $@ $(O)/sendfd-weak.o
 
 $(O)/libsendfd.so.$(version): $(O)/sendfd.o $(map)
 	$(call say,CC,$@)

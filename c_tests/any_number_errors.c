@@ -388,16 +388,22 @@ static void wrong_arguments(const struct socket_type *type)
         int nfds = bad_counts[i];
         fails(sendfds_all(pair[1], to_send, nfds), EINVAL, "%s: sendfds_all of %d",
               type->name, nfds);
-        fails(sendfds_all(-1, NULL, nfds), EINVAL, "%s: from NULL to -1 too", type->name);
+        fails(sendfds_all(-1, null_fds, nfds), EINVAL, "%s: from NULL to -1 too",
+              type->name);
         fails(recvfds_all(pair[1], received, nfds), EINVAL, "%s: recvfds_all of %d",
               type->name, nfds);
-        fails(recvfds_all(-1, NULL, nfds), EINVAL, "%s: to NULL from -1 too", type->name);
+        fails(recvfds_all(-1, null_fds, nfds), EINVAL, "%s: to NULL from -1 too",
+              type->name);
     }
-    fails(sendfds_all(pair[1], NULL, 1), EFAULT, "%s: sendfds_all from NULL", type->name);
-    fails(sendfds_all(pair[1], NULL, INT_MAX), EFAULT, "%s: of INT_MAX too", type->name);
-    fails(recvfds_all(pair[1], NULL, 1), EFAULT, "%s: recvfds_all to NULL", type->name);
-    fails(recvfds_all(pair[1], NULL, INT_MAX), EFAULT, "%s: of INT_MAX too", type->name);
-    fails(recvfds_all(-1, NULL, 1), EFAULT, "%s: from descriptor -1 too", type->name);
+    fails(sendfds_all(pair[1], null_fds, 1), EFAULT, "%s: sendfds_all from NULL",
+          type->name);
+    fails(sendfds_all(pair[1], null_fds, INT_MAX), EFAULT, "%s: of INT_MAX too",
+          type->name);
+    fails(recvfds_all(pair[1], null_fds, 1), EFAULT, "%s: recvfds_all to NULL",
+          type->name);
+    fails(recvfds_all(pair[1], null_fds, INT_MAX), EFAULT, "%s: of INT_MAX too",
+          type->name);
+    fails(recvfds_all(-1, null_fds, 1), EFAULT, "%s: from descriptor -1 too", type->name);
     ok(is_empty(pair[0]), "%s: nothing was sent", type->name);
     is(recvfds_all(pair[1], received, 3), 3, "%s: nothing was consumed", type->name);
     close_fds(received, 3);

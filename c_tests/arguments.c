@@ -37,7 +37,7 @@ static void bad_count_of_a_send(const struct socket_type *type, int pair[2], int
                                 int nfds)
 {
     fails(sendfds(pair[0], array, nfds), EINVAL, "%s: sendfds of %d", type->name, nfds);
-    fails(sendfds(pair[0], NULL, nfds), EINVAL, "%s: of NULL too", type->name);
+    fails(sendfds(pair[0], null_fds, nfds), EINVAL, "%s: of NULL too", type->name);
     fails(sendfds(-1, array, nfds), EINVAL, "%s: on descriptor -1 too", type->name);
 }
 
@@ -46,7 +46,7 @@ static void bad_count_of_a_receive(const struct socket_type *type, int pair[2],
 {
     fails(recvfds(pair[1], array, max_fds), EINVAL, "%s: recvfds of %d", type->name,
           max_fds);
-    fails(recvfds(pair[1], NULL, max_fds), EINVAL, "%s: of NULL too", type->name);
+    fails(recvfds(pair[1], null_fds, max_fds), EINVAL, "%s: of NULL too", type->name);
     fails(recvfds(-1, array, max_fds), EINVAL, "%s: on descriptor -1 too", type->name);
 }
 
@@ -54,15 +54,15 @@ static void null_array(const struct socket_type *type, int pair[2])
 {
     static const int counts[] = {1, 2, SENDFD_MAX_FDS};
     for (size_t i = 0; i < LENGTH(counts); i++) {
-        fails(sendfds(pair[0], NULL, counts[i]), EFAULT, "%s: sendfds of %d from NULL",
-              type->name, counts[i]);
-        fails(recvfds(pair[1], NULL, counts[i]), EFAULT, "%s: recvfds of %d to NULL",
+        fails(sendfds(pair[0], null_fds, counts[i]), EFAULT,
+              "%s: sendfds of %d from NULL", type->name, counts[i]);
+        fails(recvfds(pair[1], null_fds, counts[i]), EFAULT, "%s: recvfds of %d to NULL",
               type->name, counts[i]);
     }
-    fails(recvfds(pair[1], NULL, INT_MAX), EFAULT, "%s: recvfds of INT_MAX to NULL",
+    fails(recvfds(pair[1], null_fds, INT_MAX), EFAULT, "%s: recvfds of INT_MAX to NULL",
           type->name);
-    fails(sendfds(-1, NULL, 1), EFAULT, "%s: sendfds on descriptor -1", type->name);
-    fails(recvfds(-1, NULL, 1), EFAULT, "%s: recvfds on descriptor -1", type->name);
+    fails(sendfds(-1, null_fds, 1), EFAULT, "%s: sendfds on descriptor -1", type->name);
+    fails(recvfds(-1, null_fds, 1), EFAULT, "%s: recvfds on descriptor -1", type->name);
 }
 
 /* One message waits all the time, and is the only one in the end. */

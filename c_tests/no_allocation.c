@@ -277,9 +277,9 @@ static int call_sendfds_msg(void)
     return (int)sendfds_msg(pair[0], fds, SENDFD_MAX_FDS, data, sizeof data, 0);
 }
 
-static int sendfds_msg_without_data(void)
+static int sendfds_msg_out_of_band(void)
 {
-    return (int)sendfds_msg(pair[0], fds, 1, data, 0, 0);
+    return (int)sendfds_msg(pair[0], fds, 1, "a", 1, MSG_OOB);
 }
 
 static int receive_message(int nfds, size_t len, int flags)
@@ -324,7 +324,7 @@ static int sendfds_of_too_many(void)
 
 static int sendfds_of_null(void)
 {
-    return sendfds(pair[0], NULL, 1);
+    return sendfds(pair[0], null_fds, 1);
 }
 
 static int sendfd_to_inet(void)
@@ -339,7 +339,7 @@ static int recvfds_of_none(void)
 
 static int recvfds_to_null(void)
 {
-    return recvfds(pair[1], NULL, 1);
+    return recvfds(pair[1], null_fds, 1);
 }
 
 static int recvfd_from_bad(void)
@@ -395,7 +395,7 @@ static const struct call calls[] = {
     {"recvfds_all with a full table", fill_table, call_recvfds_all, -1, EMFILE},
     {"recvfds_all at the end of file", end_the_file, call_recvfds_all, RECVFD_EOF, 0},
     {"sendfds_msg of 253 and 64 KiB", NULL, call_sendfds_msg, sizeof data, 0},
-    {"sendfds_msg without data", NULL, sendfds_msg_without_data, -1, EINVAL},
+    {"sendfds_msg with MSG_OOB", NULL, sendfds_msg_out_of_band, -1, EINVAL},
     {"sendfds_msg to a closed peer", close_receiver, call_sendfds_msg, -1, 0},
     {"recvfds_msg of 253", send_bytes, call_recvfds_msg, 10, 0},
     {"recvfds_msg with MSG_PEEK", send_bytes, call_recvfds_msg_to_peek, 10, 0},

@@ -45,6 +45,9 @@ void close_pair(int pair[2])
     close_fds(pair, 2);
 }
 
+int *volatile null_fds;
+void *volatile null_data;
+
 int count_fds(void)
 {
     DIR *directory = opendir("/proc/self/fd");

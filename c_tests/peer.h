@@ -28,6 +28,10 @@ void close_pair(int pair[2]);
 /* How many descriptors are open in this process, counted in /proc/self/fd. */
 int count_fds(void);
 
+/* NULL, from where the compiler does not see it: it warns of what some tests do. */
+extern int *volatile null_fds;
+extern void *volatile null_data;
+
 /* A file of its own; several are told apart by same_file(). */
 int open_file(void);
 void open_files(int *fds, int nfds);

@@ -320,8 +320,8 @@ static void send_in_vain(void)
               -1, EBADF);
         break;
     case 3:
-        check("sendfds_msg without data", sendfds_msg(socket, to_send, nfds, "", 0, 0),
-              -1, EINVAL);
+        check("sendfds_msg of -1", sendfds_msg(socket, to_send, nfds, "", 0, MSG_OOB), -1,
+              EINVAL);
         break;
     default:
         check("sendfds of 254", sendfds(socket, to_send, SENDFD_MAX_FDS + 1), -1, EINVAL);

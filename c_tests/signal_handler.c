@@ -75,7 +75,7 @@ static bool fails_right(int socket)
     int nfds = 1;
     errno = 0;
     return recvfd(-1) == -1 && errno == EBADF && sendfd(socket, -1) == -1 &&
-           errno == EBADF && sendfds(socket, NULL, 1) == -1 && errno == EFAULT &&
+           errno == EBADF && sendfds(socket, null_fds, 1) == -1 && errno == EFAULT &&
            sendfds_all(socket, NULL, 0) == -1 && errno == EINVAL &&
            recvfds_msg(socket, NULL, &nfds, &nfds, 1, 0) == -1 && errno == EFAULT;
 }

@@ -40,7 +40,7 @@ pub(crate) const fn space(nfds: usize) -> usize {
 /// How much of a [`Buffer`] a receive of `max_fds` descriptors offers.
 #[inline(always)]
 pub(crate) fn receive_len(max_fds: usize) -> usize {
-    space(max_fds.min(MAX_FDS)) + BESIDE_RIGHTS
+    space(max_fds) + BESIDE_RIGHTS
 }
 
 /// A buffer for the largest message with descriptors and what is next to them, aligned as a header.
@@ -59,10 +59,16 @@ impl Buffer {
         }
     }
 
-    /// The first `len` bytes, or all.
+    /// All of it.
     #[inline(always)]
-    pub(crate) fn first(&mut self, len: usize) -> &mut [MaybeUninit<u8>] {
-        let len = len.min(self.bytes.len());
+    pub(crate) fn bytes(&mut self) -> &mut [MaybeUninit<u8>] {
+        &mut self.bytes
+    }
+
+    /// What a receive of `max_fds` descriptors, at most [`MAX_FDS`], offers to the kernel.
+    #[inline(always)]
+    pub(crate) fn for_receive(&mut self, max_fds: usize) -> &mut [MaybeUninit<u8>] {
+        let len = receive_len(max_fds).min(self.bytes.len());
         self.bytes.get_mut(..len).unwrap_or_default()
     }
 }
@@ -108,6 +114,20 @@ pub(crate) fn any_refused(slots: &[c_int]) -> bool {
     slots.iter().fold(0, |all, slot| all | slot) < 0
 }
 
+/// Whether these control messages may be sent: each with a length that its header and
+/// the buffer allow, and none with descriptors. Fewer bytes than a header at the end are
+/// ignored.
+pub(crate) fn may_be_sent(mut control: &[u8]) -> bool {
+    while let Some(header) = sys::header(control) {
+        let rights = Kind::of(&header) == Kind::Rights;
+        if rights || header.len < size_of::<Header>() || header.len > control.len() {
+            return false;
+        }
+        control = control.get(align(header.len)..).unwrap_or_default();
+    }
+    true
+}
+
 /// What a control message is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
@@ -121,11 +141,23 @@ pub(crate) enum Kind {
     Other,
 }
 
+impl Kind {
+    fn of(header: &Header) -> Self {
+        match (header.level, header.kind) {
+            (libc::SOL_SOCKET, libc::SCM_RIGHTS) => Self::Rights,
+            (libc::SOL_SOCKET, SCM_PIDFD) => Self::Pidfd,
+            _ => Self::Other,
+        }
+    }
+}
+
 /// A control message, its data read as descriptors.
 #[derive(Clone, Copy)]
 pub(crate) struct Message<'c> {
     pub(crate) kind: Kind,
     pub(crate) slots: &'c [c_int],
+    /// Header and data, without padding.
+    pub(crate) bytes: &'c [u8],
 }
 
 /// The control messages in a buffer, one after the other.
@@ -141,6 +173,7 @@ pub(crate) struct Messages<'c> {
 impl<'c> Iterator for Messages<'c> {
     type Item = Message<'c>;
 
+    #[inline(never)]
     fn next(&mut self) -> Option<Message<'c>> {
         let (header, ints) = sys::message(self.rest)?;
         // The length that the message claims is not trusted: one beyond the
@@ -149,13 +182,31 @@ impl<'c> Iterator for Messages<'c> {
         let data = bytes.len().checked_sub(size_of::<Header>())?;
         let slots = ints.get(..data / size_of::<c_int>())?;
         self.rest = self.rest.get(align(bytes.len())..).unwrap_or_default();
-        let kind = match (header.level, header.kind) {
-            (libc::SOL_SOCKET, libc::SCM_RIGHTS) => Kind::Rights,
-            (libc::SOL_SOCKET, SCM_PIDFD) => Kind::Pidfd,
-            _ => Kind::Other,
-        };
-        Some(Message { kind, slots })
+        let kind = Kind::of(&header);
+        Some(Message { kind, slots, bytes })
     }
+}
+
+/// Takes out the control messages that `keep` does not want, and moves the others
+/// together, in their order. Returns the bytes that they take, each with its padding as
+/// far as the buffer has it. The length of one that was cut says so.
+pub(crate) fn retain(control: &mut [u8], keep: &mut dyn FnMut(&Message<'_>) -> bool) -> usize {
+    let (mut from, mut to) = (0, 0);
+    while let Some(message) = control.get(from..).and_then(|rest| messages(rest).next()) {
+        let len = message.bytes.len();
+        if keep(&message) {
+            sys::move_within(control, from, len, to);
+            if let Some(place) = control
+                .get_mut(to..)
+                .and_then(|rest| rest.get_mut(..size_of::<usize>()))
+            {
+                place.copy_from_slice(&len.to_ne_bytes());
+            }
+            to += align(len);
+        }
+        from += align(len);
+    }
+    to.min(control.len())
 }
 
 #[cfg(test)]

@@ -14,23 +14,41 @@
     clippy::cast_sign_loss
 )]
 
-use core::mem::{size_of, MaybeUninit};
+use core::mem::{align_of, size_of, MaybeUninit};
+use core::ptr::addr_of_mut;
 
-use libc::{c_char, c_int, c_void, size_t, ssize_t};
+use libc::{c_char, c_int, c_void, msghdr, size_t, ssize_t};
 
 use crate::cmsg;
-use crate::recv::{self, Failure};
+use crate::recv::{self, Failure, Rule};
 use crate::send;
 use crate::sys::{Data, Errno, Message};
 
-/// Most descriptors in one message: SCM_MAX_FD of the Linux kernel, unix(7).
+/// The most descriptors in one message: SCM_MAX_FD of the Linux kernel, unix(7).
 pub const SENDFD_MAX_FDS: c_int = 253;
 
-/// What the receiving functions return at the end of file: the peer has closed
+/// The receiving functions return this at the end of file: the peer has closed
 /// its socket, and everything that it sent has been received.
 pub const RECVFD_EOF: c_int = -2;
 
+/// A flag of recvfds_msghdr() and recvfds_cmsg(): prefer the data to an error
+/// if descriptors are missing, refused or too many.
+pub const RECVFD_PARTIAL: c_int = 0x1000_0000;
+
 const _: () = assert!(SENDFD_MAX_FDS as usize == cmsg::MAX_FDS);
+
+/// The most buffers in one message: the kernel's UIO_MAXIOV.
+const IOV_MAX: usize = 1024;
+
+/// The flags that a message of one buffer takes; the last two change nothing.
+const SEND_FLAGS: c_int =
+    libc::MSG_DONTWAIT | libc::MSG_EOR | libc::MSG_NOSIGNAL | libc::MSG_CMSG_CLOEXEC;
+const RECEIVE_FLAGS: c_int =
+    libc::MSG_DONTWAIT | libc::MSG_PEEK | libc::MSG_NOSIGNAL | libc::MSG_CMSG_CLOEXEC;
+
+/// The flags that a message of several buffers does not take.
+const NO_SEND_FLAGS: c_int = libc::MSG_OOB | RECVFD_PARTIAL;
+const NO_RECEIVE_FLAGS: c_int = libc::MSG_OOB | libc::MSG_ERRQUEUE;
 
 /// What a function does, as C has it: a value that is not negative, or -1 with
 /// errno set, or `RECVFD_EOF`.
@@ -124,91 +142,100 @@ unsafe fn to_write<'a>(fds: *mut c_int, len: usize) -> Result<&'a mut [MaybeUnin
     Ok(unsafe { core::slice::from_raw_parts_mut(fds.cast(), len) })
 }
 
-/// Sends one descriptor over a Unix-domain socket, with one byte of value 0:
-/// one message on the wire, exactly that of the classic sendfd() snippet.
+/// What sendmsg(2) takes of a caller's message: its buffers and how many bytes they have,
+/// each looked at before a system call is made.
 ///
-/// unix_domain_socket_fd: a connected AF_UNIX socket of type SOCK_STREAM,
-///     SOCK_SEQPACKET or SOCK_DGRAM.
-/// fd: any open descriptor. It stays open and the caller's, who may close it
-///     as soon as this returns: the receiver gets a descriptor of its own for
-///     the same open file description, sharing offset and status flags.
-///
-/// Returns 1, or -1 with errno set, and then nothing was sent.
-///
-/// Errors:
-/// EAFNOSUPPORT  the socket is not a Unix-domain one: it cannot carry
-///               descriptors (the kernel would drop them and report success)
-/// EBADF         unix_domain_socket_fd or fd is not an open descriptor
-/// EINVAL        fd is one that cannot be passed: an io_uring instance
-/// ENOTSOCK      unix_domain_socket_fd is not a socket
-/// ENOTCONN      it is not connected
-/// EPIPE         the peer has closed, or one end was shut down; no SIGPIPE
-/// ECONNREFUSED  the peer of a datagram socket has closed; that disconnects it,
-///               so that the next send fails with ENOTCONN
-/// ECONNRESET    the connection was reset by the peer
-/// EAGAIN        the queue is full, and the socket is non-blocking or has a
-///               send timeout (SO_SNDTIMEO)
-/// EINTR         a signal handler ran before anything was sent; after one with
-///               SA_RESTART, as signal(2) installs it, the kernel goes on
-///               waiting, unless the socket has a timeout
-/// ETOOMANYREFS  this user has more descriptors in flight (sent and not yet
-///               received) than RLIMIT_NOFILE; it passes as they are received
-/// EPERM         the receiver takes no descriptors (SO_PASSRIGHTS is 0, Linux
-///               6.16), or a security module forbids it
-/// EMSGSIZE      the socket's send buffer is too small for the message
-/// ENOBUFS, ENOMEM  the system is short of memory
-///
-/// Thread-safe and async-signal-safe; a cancellation point, as sendmsg(2) is.
-/// Since version 1.0.0.
-#[must_use]
-#[no_mangle]
-pub extern "C" fn sendfd(unix_domain_socket_fd: c_int, fd: c_int) -> c_int {
-    int(|| Ok(send::descriptor(unix_domain_socket_fd, fd)?))
+/// # Safety
+/// `msg_iov` is NULL or aligned and valid for reads of `msg_iovlen` elements.
+unsafe fn data_len(message: &msghdr) -> Result<usize, Errno> {
+    #[allow(clippy::unnecessary_cast)] // size_t on glibc, int on musl.
+    let count = message.msg_iovlen as usize;
+    if count > IOV_MAX {
+        return Err(Errno::EMSGSIZE);
+    }
+    if count == 0 {
+        return Ok(0);
+    }
+    if message.msg_iov.is_null() {
+        return Err(Errno::EFAULT);
+    }
+    // SAFETY: it is not NULL, so the caller vouches for `count` aligned elements, which nothing writes to meanwhile.
+    let buffers = unsafe { core::slice::from_raw_parts(message.msg_iov, count) };
+    let mut all: usize = 0;
+    let mut missing = false;
+    for buffer in buffers {
+        all = all.saturating_add(byte_count(buffer.iov_len, 0)?);
+        missing |= buffer.iov_base.is_null() && buffer.iov_len > 0;
+    }
+    if missing {
+        return Err(Errno::EFAULT);
+    }
+    Ok(all)
 }
 
-/// Receives one descriptor from a Unix-domain socket: reads one message and one
-/// byte, of any value, as the classic recvfd() snippet does. The kernel drops
-/// what else a SOCK_SEQPACKET or SOCK_DGRAM message holds.
+/// The control messages of a caller's message: where they are, and how many bytes.
+fn control_of(message: &msghdr) -> Result<(*mut u8, usize), Errno> {
+    #[allow(clippy::unnecessary_cast)] // size_t on glibc, socklen_t on musl.
+    let len = byte_count(message.msg_controllen as usize, 0)?;
+    if message.msg_control.is_null() && len > 0 {
+        return Err(Errno::EFAULT);
+    }
+    Ok((message.msg_control.cast(), len))
+}
+
+/// Whether control messages may be there.
+fn is_aligned(control: *const c_void) -> bool {
+    control as usize % align_of::<libc::cmsghdr>() == 0
+}
+
+/// Reads what a caller points to.
 ///
-/// unix_domain_socket_fd: a Unix-domain socket of type SOCK_STREAM,
-///     SOCK_SEQPACKET or SOCK_DGRAM.
+/// # Safety
+/// `place` is NULL or aligned and valid for reads, and nothing writes there meanwhile.
+#[inline(always)]
+unsafe fn read<T: Copy>(place: *const T) -> Result<T, Errno> {
+    if place.is_null() {
+        return Err(Errno::EFAULT);
+    }
+    // SAFETY: it is not NULL, so the caller vouches for it.
+    Ok(unsafe { place.read() })
+}
+
+/// Tells the caller how many descriptors came. Where `nfds` lies in the array, one that is
+/// there stays: nobody loses a descriptor by an overlap.
 ///
-/// Returns the new descriptor, 0 or above, which is the caller's to close and
-/// is close-on-exec from the start (fcntl(fd, F_SETFD, 0) turns that off); or
-/// -2 (RECVFD_EOF) at the end of file, which SOCK_DGRAM does not have; or -1
-/// with errno set. On -1 and -2 every descriptor that came has been closed.
-///
-/// Errors:
-/// ENOMSG        a message came with no descriptor in it; its byte is consumed
-/// EMSGSIZE      more than one descriptor came; all are closed and the message
-///               is consumed (SOCK_STREAM: its first byte; if it has more, they
-///               come next and are ENOMSG)
-/// EMFILE, ENFILE  the table of descriptors of this process, or of the system,
-///               is full; the message is consumed, and what was in it is lost
-/// EACCES        a security module refused the descriptor, or another thread
-///               has closed one since the table was full; likewise consumed
-/// any other     from Linux 7.3 on, with SO_RIGHTS_NOTRUNC, the errno for which
-///               the kernel refused the descriptor; likewise consumed
-/// EAFNOSUPPORT  no descriptor came, and the socket is not a Unix-domain one
-/// EBADF         unix_domain_socket_fd is not an open descriptor
-/// ENOTSOCK      it is not a socket
-/// ENOTCONN      it is a SOCK_SEQPACKET (or TCP) socket that is not connected
-/// EINVAL        it is a SOCK_STREAM socket that is not connected
-/// ECONNRESET    the peer closed without having received all that we sent
-/// EAGAIN        nothing has come, and the socket is non-blocking or has a
-///               receive timeout (SO_RCVTIMEO)
-/// EINTR         a signal handler ran before anything came; after one with
-///               SA_RESTART, as signal(2) installs it, the kernel goes on
-///               waiting, unless the socket has a timeout
-/// ENOMEM        the system is short of memory
-///
-/// Thread-safe and async-signal-safe; a cancellation point, as recvmsg(2) is.
-/// Since version 1.0.0.
-#[must_use]
-#[no_mangle]
-pub extern "C" fn recvfd(unix_domain_socket_fd: c_int) -> c_int {
+/// # Safety
+/// `nfds` is aligned and valid for writes, and no reference points there.
+#[inline(always)]
+unsafe fn put_count(nfds: *mut c_int, fds: *const c_int, count: usize) {
+    let place = (nfds as usize).wrapping_sub(fds as usize) / size_of::<c_int>();
+    if place >= count {
+        // SAFETY: the caller vouches for it.
+        unsafe { nfds.write(count as c_int) };
+    }
+}
+
+/// How a receive treats what lacks something.
+fn rule_of(flags: c_int) -> Rule {
+    if flags & RECVFD_PARTIAL == 0 {
+        Rule::Complete
+    } else {
+        Rule::Partial
+    }
+}
+
+/// What sendfd() does, under each of its names. Not inlined: of two functions that are the
+/// same, LLVM makes one a call of the other by its exported name, which a program may have taken.
+#[inline(never)]
+extern "C" fn send_one(socket: c_int, fd: c_int) -> c_int {
+    int(|| Ok(send::descriptor(socket, fd)?))
+}
+
+/// The same for recvfd().
+#[inline(never)]
+extern "C" fn receive_one(socket: c_int) -> c_int {
     let mut fd = [MaybeUninit::new(-1)];
-    let received = int(|| recv::descriptors(unix_domain_socket_fd, &mut fd));
+    let received = int(|| recv::descriptors(socket, &mut fd));
     if received < 0 {
         return received;
     }
@@ -217,23 +244,54 @@ pub extern "C" fn recvfd(unix_domain_socket_fd: c_int) -> c_int {
     unsafe { fd.assume_init() }
 }
 
-/// Sends 1 to 253 descriptors over a Unix-domain socket as one message, with
-/// one byte whose value is their number. All of them go, or none.
+/// Sends one descriptor as one message with one byte of value 0, exactly as the
+/// classic sendfd() snippet does. Never raises SIGPIPE.
 ///
-/// unix_domain_socket_fd: as for sendfd().
-/// fds: the descriptors, which stay open and the caller's. Only read.
-/// nfds: how many, 1 to SENDFD_MAX_FDS (253).
+/// fd: any open descriptor. Sending does not close it.
 ///
-/// Returns nfds, or -1 with errno set, and then nothing was sent.
+/// Returns 1, or -1 with errno set and nothing sent. See sendfd(3).
+/// cbindgen:postfix=SENDFD_SYMBOL("libsendfd_sendfd")
+#[must_use]
+#[no_mangle]
+pub extern "C" fn sendfd(unix_domain_socket_fd: c_int, fd: c_int) -> c_int {
+    send_one(unix_domain_socket_fd, fd)
+}
+
+/// Receives one descriptor from one message, and reads one byte of any value,
+/// as the classic recvfd() snippet does. The descriptor is close-on-exec.
 ///
-/// Errors: those of sendfd(), and
-/// EBADF         one of the descriptors is not open
-/// EINVAL        nfds is below 1 or above 253 (fds is not read), or one of the
-///               descriptors cannot be passed (an io_uring instance)
-/// EFAULT        fds is NULL
+/// Returns the new descriptor (0 or above), which the caller closes; -2
+/// (RECVFD_EOF) at the end of file; or -1 with errno set. On -1 and -2 every
+/// descriptor that came is closed. See recvfd(3).
+/// cbindgen:postfix=SENDFD_SYMBOL("libsendfd_recvfd")
+#[must_use]
+#[no_mangle]
+pub extern "C" fn recvfd(unix_domain_socket_fd: c_int) -> c_int {
+    receive_one(unix_domain_socket_fd)
+}
+
+/// sendfd() under a name that no program has for a function of its own: the header
+/// binds to it.
+/// cbindgen:ignore
+#[must_use]
+#[no_mangle]
+pub extern "C" fn libsendfd_sendfd(unix_domain_socket_fd: c_int, fd: c_int) -> c_int {
+    send_one(unix_domain_socket_fd, fd)
+}
+
+/// The same for recvfd().
+/// cbindgen:ignore
+#[must_use]
+#[no_mangle]
+pub extern "C" fn libsendfd_recvfd(unix_domain_socket_fd: c_int) -> c_int {
+    receive_one(unix_domain_socket_fd)
+}
+
+/// Sends 1 to 253 descriptors as one message with one byte, whose value is their
+/// number: all of them or none.
 ///
-/// Thread-safe and async-signal-safe; a cancellation point, as sendmsg(2) is.
-/// Since version 1.0.0.
+/// Returns nfds, or -1 with errno set and nothing sent. See sendfds(3).
+/// cbindgen:postfix=SENDFD_READS(2, 3)
 #[must_use]
 #[no_mangle]
 pub unsafe extern "C" fn sendfds(
@@ -249,29 +307,15 @@ pub unsafe extern "C" fn sendfds(
     })
 }
 
-/// Receives the descriptors of one message from a Unix-domain socket, and reads
-/// one byte, of any value, with them.
+/// Receives the descriptors of one message, and reads one byte of any value. They
+/// are close-on-exec, and the caller closes them.
 ///
-/// unix_domain_socket_fd: as for recvfd().
-/// fds: receives the descriptors, which are the caller's to close and are
-///     close-on-exec from the start. Written only on success, and only as many
-///     places as descriptors came.
-/// max_fds: how many there is room for in fds, 1 or above. No message has more
-///     than SENDFD_MAX_FDS (253).
+/// max_fds: the room in fds, 1 or above.
 ///
-/// Returns how many descriptors came, 1 to max_fds; or -2 (RECVFD_EOF) at the
-/// end of file, which SOCK_DGRAM does not have; or -1 with errno set. On -1 and
-/// -2 every descriptor that came has been closed.
-///
-/// Errors: those of recvfd(), and
-/// EMSGSIZE      more than max_fds descriptors came; all are closed and the
-///               message is consumed
-/// EMFILE, ENFILE, EACCES  fewer came than were sent; those are closed too
-/// EINVAL        max_fds is below 1; nothing is consumed
-/// EFAULT        fds is NULL; nothing is consumed
-///
-/// Thread-safe and async-signal-safe; a cancellation point, as recvmsg(2) is.
-/// Since version 1.0.0.
+/// Returns how many came (1 to max_fds); -2 (RECVFD_EOF) at the end of file; or
+/// -1 with errno set. On -1 and -2 every descriptor that came is closed. See
+/// recvfds(3).
+/// cbindgen:postfix=SENDFD_WRITES(2, 3)
 #[must_use]
 #[no_mangle]
 pub unsafe extern "C" fn recvfds(
@@ -283,38 +327,17 @@ pub unsafe extern "C" fn recvfds(
         let max_fds = count(max_fds, 1, c_int::MAX)?.min(cmsg::MAX_FDS);
         // SAFETY: the caller vouches for `max_fds` places.
         let fds = unsafe { to_write(fds, max_fds) }?;
-        recv::descriptors(unix_domain_socket_fd, fds)
+        Ok(recv::several(unix_domain_socket_fd, fds)? as usize)
     })
 }
 
-/// Sends any number of descriptors over a Unix-domain socket, as as many
-/// messages of sendfds() as it takes: 253 in each but the last.
+/// Sends any number of descriptors, in as many messages of sendfds() as it takes.
 ///
-/// unix_domain_socket_fd: as for sendfd().
-/// fds: the descriptors, which stay open and the caller's. Only read.
-/// nfds: how many, 1 or above.
-///
-/// Returns nfds; or, if it failed after some messages had gone, how many
-/// descriptors went, 1 or above and below nfds, with errno set to the error; or
-/// -1 with errno set, and then nothing was sent. What is reported as sent is
-/// exactly what the receiver can receive.
-///
-/// On a blocking socket ETOOMANYREFS is waited out, as a full queue is: it
-/// sleeps 1 ms, then twice as long each time up to 32 ms, and tries again, until
-/// the receiver has taken enough, or is gone (EPIPE; SOCK_SEQPACKET: ECONNRESET
-/// if it left something unread; SOCK_DGRAM: ECONNREFUSED, which the kernel tells
-/// only once there are not too many in flight), or a signal handler has run
-/// (EINTR), or the send timeout of the socket (SO_SNDTIMEO) is over (EAGAIN).
-///
-/// Errors: those of sendfds(), and
-/// EINVAL        nfds is below 1, or one of the descriptors cannot be passed
-/// ETOOMANYREFS  the socket is non-blocking, and this user has too many
-///               descriptors in flight
-///
-/// Thread-safe and async-signal-safe (two callers at once may have their messages
-/// mixed); a cancellation point, as sendmsg(2) and nanosleep(2) are. A thread
-/// that is cancelled cannot tell how many went.
-/// Since version 1.0.0.
+/// Returns nfds; fewer (1 or above), with errno set, if it failed after some had
+/// been sent; or -1 with errno set and nothing sent. Waits while too many
+/// descriptors are in flight, unless the socket is non-blocking. See
+/// sendfds_all(3).
+/// cbindgen:postfix=SENDFD_READS(2, 3)
 #[must_use]
 #[no_mangle]
 pub unsafe extern "C" fn sendfds_all(
@@ -331,31 +354,13 @@ pub unsafe extern "C" fn sendfds_all(
     })
 }
 
-/// Receives exactly nfds descriptors from a Unix-domain socket, message after
-/// message, reading one byte with each. The counterpart of sendfds_all().
+/// Receives exactly nfds descriptors, message by message: the counterpart of
+/// sendfds_all().
 ///
-/// unix_domain_socket_fd: as for recvfd().
-/// fds: receives the descriptors, which are the caller's to close and are
-///     close-on-exec from the start.
-/// nfds: how many are wanted, 1 or above; there must be room for them all.
-///
-/// Returns nfds; or, if an error or the end of file came after some, how many
-/// came, 1 or above and below nfds, which are the caller's: errno is set to the
-/// error, and is as it was before the call if it was the end of file; or -2
-/// (RECVFD_EOF) if the end of file came first, or -1 with errno set if an error
-/// did.
-///
-/// A socket that is non-blocking (EAGAIN), or a signal handler (EINTR), can end
-/// it with a short count at any message: go on with fds + count.
-///
-/// Errors: those of recvfds(), and
-/// EMSGSIZE      a message has more descriptors than are still wanted; those of
-///               that message are closed, and the message is consumed
-/// EINVAL        nfds is below 1; nothing is consumed
-///
-/// Thread-safe and async-signal-safe; a cancellation point, as recvmsg(2) is:
-/// a thread that is cancelled leaves what came before open, in fds.
-/// Since version 1.0.0.
+/// Returns nfds; fewer (1 or above), which the caller closes, if an error (errno
+/// is set) or the end of file (errno is kept) came after some; -2 (RECVFD_EOF)
+/// or -1 if it came first. See recvfds_all(3).
+/// cbindgen:postfix=SENDFD_WRITES(2, 3)
 #[must_use]
 #[no_mangle]
 pub unsafe extern "C" fn recvfds_all(
@@ -372,37 +377,14 @@ pub unsafe extern "C" fn recvfds_all(
     })
 }
 
-/// Sends bytes of the caller's own over a Unix-domain socket, with 0 to 253
-/// descriptors.
+/// Sends len bytes of data with 0 to 253 descriptors, which go with the first byte.
 ///
-/// unix_domain_socket_fd: as for sendfd().
-/// fds: the descriptors, which stay open and the caller's. Only read; may be
-///     NULL if nfds is 0.
-/// nfds: how many, 0 to SENDFD_MAX_FDS (253).
-/// data: the bytes. Only read; may be NULL if len is 0.
-/// len: how many, 1 or above if there are descriptors.
-/// flags: 0, or MSG_DONTWAIT (do not block) and MSG_EOR (end of record), or'ed.
-///     MSG_NOSIGNAL and MSG_CMSG_CLOEXEC are as good as not given.
+/// flags: 0 or MSG_DONTWAIT and MSG_EOR.
 ///
-/// Returns the number of bytes sent, or -1 with errno set, and then nothing was
-/// sent. Any other return means that every descriptor went, with the first
-/// byte. On SOCK_STREAM it may be less than len: send the rest, and send it
-/// without the descriptors, or they are sent twice.
-///
-/// Errors: those of sendfd(), and
-/// EBADF         one of the descriptors is not open
-/// EINVAL        nfds is below 0 or above 253, or there are descriptors and len
-///               is 0 (a stream drops them), or len is above SSIZE_MAX, or flags
-///               has another bit, or one of the descriptors cannot be passed
-/// EFAULT        fds is NULL and nfds is not 0, or data is NULL and len is not 0
-/// EAGAIN        also: MSG_DONTWAIT was given and the queue is full
-/// EMSGSIZE      SOCK_SEQPACKET or SOCK_DGRAM: the data does not fit into one
-///               message
-///
-/// Thread-safe and async-signal-safe; a cancellation point, as sendmsg(2) is: a
-/// thread that is cancelled while a stream waits for room has sent the part
-/// that went, and the descriptors.
-/// Since version 1.0.0.
+/// Returns the number of bytes sent, or -1 with errno set and nothing sent. On
+/// SOCK_STREAM it can be fewer than len: send the rest without descriptors. With
+/// nfds 0 the socket may be of any domain. See sendfds_msg(3).
+/// cbindgen:postfix=SENDFD_READS(2, 3) SENDFD_READS(4, 5)
 #[must_use]
 #[no_mangle]
 pub unsafe extern "C" fn sendfds_msg(
@@ -415,7 +397,10 @@ pub unsafe extern "C" fn sendfds_msg(
 ) -> ssize_t {
     bytes(|| {
         let nfds = count(nfds, 0, SENDFD_MAX_FDS)?;
-        let len = byte_count(len, nfds.min(1))?;
+        let len = byte_count(len, 0)?;
+        if flags & !SEND_FLAGS != 0 {
+            return Err(Errno::EINVAL.into());
+        }
         // SAFETY: the caller vouches for `nfds` descriptors.
         let fds = unsafe { to_read(fds, nfds) }?;
         if data.is_null() && len > 0 {
@@ -424,59 +409,21 @@ pub unsafe extern "C" fn sendfds_msg(
         // SAFETY: the caller vouches for `len` bytes, which are only read.
         let mut data = unsafe { Data::new(data as *mut c_void, len) };
         let mut message = Message::of(&mut data);
-        Ok(send::message(
-            unix_domain_socket_fd,
-            fds,
-            &mut message,
-            len,
-            flags,
-        )?)
+        let sent = send::message(unix_domain_socket_fd, fds, &mut message, len, &[], flags)?;
+        Ok(sent)
     })
 }
 
-/// Receives bytes from a Unix-domain socket, and the descriptors that came with
-/// them, if any.
+/// Receives up to len bytes of data, and the descriptors that came with them. They
+/// are close-on-exec, and the caller closes them.
 ///
-/// unix_domain_socket_fd: as for recvfd().
-/// fds: receives the descriptors, which are the caller's to close and are
-///     close-on-exec from the start; may be NULL if *nfds is 0.
-/// nfds: in: how many there is room for in fds, 0 or above; above 253 is as good
-///     as 253. out: how many came, 0 on -1 and -2.
-/// data: receives the bytes. It may have been written on -1, too.
-/// len: how many there is room for, 1 or above.
-/// flags: 0, or MSG_DONTWAIT (do not block) and MSG_PEEK (leave the message in
-///     the queue: the descriptors that come are the caller's all the same, and
-///     new ones will come with the next receive), or'ed. MSG_NOSIGNAL and
-///     MSG_CMSG_CLOEXEC are as good as not given.
+/// nfds: in, the room in fds (0 or above); out, on success, how many came.
+/// flags: 0 or MSG_DONTWAIT and MSG_PEEK.
 ///
-/// Returns the number of bytes received; or -2 (RECVFD_EOF) at the end of file,
-/// which SOCK_DGRAM does not have; or -1 with errno set. On -1 and -2 every
-/// descriptor that came has been closed. 0 is a message without data: one with
-/// descriptors, or an empty datagram (SOCK_DGRAM).
-///
-/// On SOCK_STREAM, bytes that were sent without descriptors, or are the rest of a
-/// message of which a part was received, may come together with those of the next
-/// message that has some, before its bytes; the descriptors of two messages never
-/// come together. A peek that such bytes fill brings the descriptors behind them.
-///
-/// On SOCK_SEQPACKET a message without bytes and descriptors looks like the end of
-/// file.
-///
-/// Errors: those of recvfds() but ENOMSG, and
-/// EMSGSIZE      more than *nfds descriptors came, or (SOCK_SEQPACKET, SOCK_DGRAM)
-///               more than len bytes; all descriptors are closed, and the message
-///               is consumed (SOCK_STREAM: the bytes that would have come, and the
-///               rest of it comes next, without descriptors), unless MSG_PEEK was
-///               given: then it stays in the queue, and so will the next peek fail
-/// EINVAL        *nfds is below 0, or len is 0 or above SSIZE_MAX, or flags has
-///               another bit; nothing is consumed
-/// EFAULT        nfds or data is NULL, or fds is and *nfds is not 0; likewise
-/// EAGAIN        also: MSG_DONTWAIT was given and nothing has come
-/// EAFNOSUPPORT  neither data nor a descriptor came, and the socket is not a
-///               Unix-domain one
-///
-/// Thread-safe and async-signal-safe; a cancellation point, as recvmsg(2) is.
-/// Since version 1.0.0.
+/// Returns the number of bytes (0 or above); -2 (RECVFD_EOF) at the end of file;
+/// or -1 with errno set. On -1 and -2 every descriptor that came is closed, and
+/// *nfds keeps its value. See recvfds_msg(3).
+/// cbindgen:postfix=SENDFD_UPDATES(3) SENDFD_WRITES(4, 5)
 #[must_use]
 #[no_mangle]
 pub unsafe extern "C" fn recvfds_msg(
@@ -488,32 +435,237 @@ pub unsafe extern "C" fn recvfds_msg(
     flags: c_int,
 ) -> ssize_t {
     bytes(|| {
-        if nfds.is_null() {
-            return Err(Errno::EFAULT.into());
-        }
-        // SAFETY: it is not NULL, so the caller vouches for an aligned int; it is not used while `fds` is.
-        let room = count(unsafe { nfds.read() }, 0, c_int::MAX)?.min(cmsg::MAX_FDS);
         let len = byte_count(len, 1)?;
+        if flags & !RECEIVE_FLAGS != 0 {
+            return Err(Errno::EINVAL.into());
+        }
+        // SAFETY: the caller vouches for an int, which may be in `fds`: it is read before and written after.
+        let room = count(unsafe { read(nfds) }?, 0, c_int::MAX)?.min(cmsg::MAX_FDS);
+        let places = fds;
         // SAFETY: the caller vouches for `*nfds` places.
-        let fds = unsafe { to_write(fds, room) }?;
+        let fds = unsafe { to_write(places, room) }?;
         if data.is_null() {
             return Err(Errno::EFAULT.into());
         }
         // SAFETY: the caller vouches for `len` bytes.
         let mut data = unsafe { Data::new(data, len) };
         let mut message = Message::of(&mut data);
-        let received = recv::message(unix_domain_socket_fd, fds, &mut message, flags)?;
-        // SAFETY: as above, and `fds` is no longer used.
-        unsafe { nfds.write(received.nfds as c_int) };
+        let rule = Rule::CompleteWithData;
+        let received = recv::message(
+            unix_domain_socket_fd,
+            fds,
+            &mut message,
+            &mut [],
+            flags,
+            rule,
+        )?;
+        // SAFETY: it was read from above, and `fds` is no longer used.
+        unsafe { put_count(nfds, places, received.nfds) };
         Ok(received.bytes)
     })
 }
 
-/// Returns the version of the library that the program runs with, such as
-/// "1.0.0": SENDFD_VERSION is that of the header it was compiled with. The
-/// string is constant and not to be freed.
+/// Sends a message as sendmsg(2) does, with several buffers, an address and other
+/// control messages, and adds 0 to 253 descriptors.
 ///
-/// Thread-safe and async-signal-safe. Since version 1.0.0.
+/// message: not changed. msg_control must not hold SCM_RIGHTS, and with
+///     descriptors at most 512 bytes.
+/// flags: those of sendmsg(2) but MSG_OOB. MSG_NOSIGNAL is always set.
+///
+/// Returns as sendfds_msg() does. See sendfds_msghdr(3).
+/// cbindgen:postfix=SENDFD_READS(2, 3)
+#[must_use]
+#[no_mangle]
+pub unsafe extern "C" fn sendfds_msghdr(
+    unix_domain_socket_fd: c_int,
+    fds: *const c_int,
+    nfds: c_int,
+    message: *const msghdr,
+    flags: c_int,
+) -> ssize_t {
+    bytes(|| {
+        let nfds = count(nfds, 0, SENDFD_MAX_FDS)?;
+        if flags & NO_SEND_FLAGS != 0 {
+            return Err(Errno::EINVAL.into());
+        }
+        // SAFETY: the caller vouches for a message.
+        let theirs = unsafe { read(message) }?;
+        let (control, control_len) = control_of(&theirs)?;
+        let others = if control_len == 0 {
+            &[]
+        } else {
+            // SAFETY: it is not NULL, so the caller vouches for so many bytes that nothing writes to; bytes need no alignment.
+            unsafe { core::slice::from_raw_parts(control, control_len) }
+        };
+        let too_long = nfds > 0 && control_len > cmsg::BESIDE_RIGHTS;
+        if too_long || !cmsg::may_be_sent(others) {
+            return Err(Errno::EINVAL.into());
+        }
+        // SAFETY: the caller vouches for its buffers.
+        let len = unsafe { data_len(&theirs) }?;
+        // SAFETY: the caller vouches for `nfds` descriptors.
+        let fds = unsafe { to_read(fds, nfds) }?;
+        // SAFETY: the caller vouches for the address and the buffers, which are only read.
+        let mut message = unsafe { Message::like(&theirs) };
+        let sent = send::message(unix_domain_socket_fd, fds, &mut message, len, others, flags)?;
+        Ok(sent)
+    })
+}
+
+/// Receives a message as recvmsg(2) does, with several buffers, the sender's address
+/// and other control messages, and the descriptors apart from those.
+///
+/// nfds: in, the room in fds (0 or above); out, on success, how many came.
+/// message: changed on success only, as recvmsg(2) changes it; msg_control then
+///     holds the control messages but SCM_RIGHTS. A pidfd in it is the caller's.
+/// flags: those of recvmsg(2) but MSG_OOB and MSG_ERRQUEUE, and RECVFD_PARTIAL.
+///
+/// Returns as recvfds_msg() does. See recvfds_msghdr(3).
+/// cbindgen:postfix=SENDFD_UPDATES(3) SENDFD_UPDATES(4)
+#[must_use]
+#[no_mangle]
+pub unsafe extern "C" fn recvfds_msghdr(
+    unix_domain_socket_fd: c_int,
+    fds: *mut c_int,
+    nfds: *mut c_int,
+    message: *mut msghdr,
+    flags: c_int,
+) -> ssize_t {
+    bytes(|| {
+        if flags & NO_RECEIVE_FLAGS != 0 {
+            return Err(Errno::EINVAL.into());
+        }
+        // SAFETY: the caller vouches for an int, which is read before `fds` is used and written after.
+        let room = count(unsafe { read(nfds) }?, 0, c_int::MAX)?.min(cmsg::MAX_FDS);
+        // SAFETY: the caller vouches for a message.
+        let theirs = unsafe { read(message) }?;
+        // SAFETY: the caller vouches for its buffers.
+        byte_count(unsafe { data_len(&theirs) }?, 1)?;
+        let (control, control_len) = match control_of(&theirs) {
+            Err(Errno::EFAULT) => (theirs.msg_control.cast(), 0), // No buffer for them.
+            control => control?,
+        };
+        let others = if control_len == 0 {
+            &mut []
+        } else {
+            // SAFETY: it is not NULL, so the caller vouches for so many bytes that are this call's alone; bytes need no alignment.
+            unsafe { core::slice::from_raw_parts_mut(control.cast(), control_len) }
+        };
+        let places = fds;
+        // SAFETY: the caller vouches for `*nfds` places.
+        let fds = unsafe { to_write(places, room) }?;
+        // SAFETY: the caller vouches for the address and the buffers.
+        let mut ours = unsafe { Message::like(&theirs) };
+        let rule = rule_of(flags);
+        let flags = flags & !RECVFD_PARTIAL;
+        let received = recv::message(unix_domain_socket_fd, fds, &mut ours, others, flags, rule)?;
+        let mut written = theirs;
+        written.msg_namelen = ours.name_len();
+        written.msg_controllen = received.control_len as _;
+        written.msg_flags = received.flags;
+        // SAFETY: it is not NULL, and nothing of what it points to is used any more.
+        unsafe { message.write(written) };
+        // SAFETY: it was read from above, and `fds` is no longer used.
+        unsafe { put_count(nfds, places, received.nfds) };
+        Ok(received.bytes)
+    })
+}
+
+/// Writes a control message that carries 1 to 253 descriptors, for a sendmsg(2) of
+/// the caller's own: makes no system call.
+///
+/// control: aligned as struct cmsghdr, with room for SENDFDS_CMSG_SPACE(nfds)
+///     bytes or more.
+///
+/// Returns the bytes written, which is the msg_controllen to use, or -1 with
+/// errno set. See sendfds_cmsg(3).
+/// cbindgen:postfix=SENDFD_READS(1, 2) SENDFD_WRITES(3, 4)
+#[must_use]
+#[no_mangle]
+pub unsafe extern "C" fn sendfds_cmsg(
+    fds: *const c_int,
+    nfds: c_int,
+    control: *mut c_void,
+    room: size_t,
+) -> ssize_t {
+    bytes(|| {
+        let nfds = count(nfds, 1, SENDFD_MAX_FDS)?;
+        let len = cmsg::space(nfds);
+        if room < len || !is_aligned(control) {
+            return Err(Errno::EINVAL.into());
+        }
+        // SAFETY: the caller vouches for `nfds` descriptors.
+        let fds = unsafe { to_read(fds, nfds) }?;
+        if control.is_null() {
+            return Err(Errno::EFAULT.into());
+        }
+        // SAFETY: it is not NULL, so the caller vouches for `room` bytes that are this call's alone.
+        let place = unsafe { core::slice::from_raw_parts_mut(control.cast(), len) };
+        cmsg::write_rights(place, fds).ok_or(Errno::EINVAL)?;
+        Ok(len)
+    })
+}
+
+/// Takes the descriptors out of a message that the caller has received itself, with
+/// MSG_CMSG_CLOEXEC and RECVFDS_CMSG_SPACE(*nfds) bytes of msg_control.
+///
+/// nfds: in, the room in fds (0 or above); out, on success, how many came.
+/// received: as recvmsg(2) left it; msg_control then holds the other messages.
+/// flags: 0 or RECVFD_PARTIAL.
+///
+/// Returns 0, or -1 with errno set and every descriptor closed that came. See
+/// recvfds_cmsg(3).
+/// cbindgen:postfix=SENDFD_UPDATES(3) SENDFD_UPDATES(4)
+#[must_use]
+#[no_mangle]
+pub unsafe extern "C" fn recvfds_cmsg(
+    unix_domain_socket_fd: c_int,
+    fds: *mut c_int,
+    nfds: *mut c_int,
+    received: *mut msghdr,
+    flags: c_int,
+) -> c_int {
+    int(|| {
+        if flags & !RECVFD_PARTIAL != 0 {
+            return Err(Errno::EINVAL.into());
+        }
+        // SAFETY: the caller vouches for an int, which is read before `fds` is used and written after.
+        let room = count(unsafe { read(nfds) }?, 0, c_int::MAX)?;
+        // SAFETY: the caller vouches for a message.
+        let theirs = unsafe { read(received) }?;
+        if !is_aligned(theirs.msg_control) {
+            return Err(Errno::EINVAL.into());
+        }
+        let (control, control_len) = control_of(&theirs)?;
+        let places = fds;
+        // SAFETY: the caller vouches for `*nfds` places.
+        let fds = unsafe { to_write(places, room) }?;
+        let control = if control_len == 0 {
+            &mut []
+        } else {
+            // SAFETY: it is not NULL, so the caller vouches for so many bytes that recvmsg has had and that are this call's alone.
+            unsafe { core::slice::from_raw_parts_mut(control, control_len) }
+        };
+        let rule = rule_of(flags);
+        let (left, claimed) =
+            recv::from_control(unix_domain_socket_fd, fds, control, theirs.msg_flags, rule);
+        // SAFETY: it is not NULL, and nothing refers to it.
+        let len = unsafe { addr_of_mut!((*received).msg_controllen) };
+        // SAFETY: it is a field of what the caller vouches for.
+        unsafe { len.write(left as _) };
+        let (count, message_flags) = claimed?;
+        // SAFETY: as for the length.
+        let place = unsafe { addr_of_mut!((*received).msg_flags) };
+        // SAFETY: as for the length.
+        unsafe { place.write(message_flags) };
+        // SAFETY: it was read from above, and `fds` is no longer used.
+        unsafe { put_count(nfds, places, count) };
+        Ok(0)
+    })
+}
+
+/// Returns the version of the library that the program runs with, such as
+/// "1.0.0". SENDFD_VERSION is that of the header it was compiled with.
 #[no_mangle]
 pub extern "C" fn sendfd_version() -> *const c_char {
     const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), "\0");

@@ -8,10 +8,6 @@ use libc::c_int;
 use crate::cmsg::{self, Kind};
 use crate::sys::{self, Data, Errno, Message};
 
-/// The flags of recvmsg(2) that `recvfds_msg` takes; the last two change nothing.
-const FLAGS: c_int =
-    libc::MSG_DONTWAIT | libc::MSG_PEEK | libc::MSG_NOSIGNAL | libc::MSG_CMSG_CLOEXEC;
-
 /// Why a receive brings nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Failure {
@@ -34,10 +30,26 @@ pub(crate) struct Stopped {
     pub(crate) failure: Failure,
 }
 
-/// Bytes of data and descriptors that a message brought.
+/// What a message brought.
 pub(crate) struct Received {
+    /// Bytes of data.
     pub(crate) bytes: usize,
     pub(crate) nfds: usize,
+    /// Bytes of other control messages that have been copied out.
+    pub(crate) control_len: usize,
+    /// `MSG_TRUNC` and the like.
+    pub(crate) flags: c_int,
+}
+
+/// What the caller makes of a message that does not fit or lacks something.
+#[derive(Clone, Copy, PartialEq)]
+pub(crate) enum Rule {
+    /// Descriptors that are missing, refused or too many are an error.
+    Complete,
+    /// So is a datagram that is longer than the buffer.
+    CompleteWithData,
+    /// What there is will do (`RECVFD_PARTIAL`).
+    Partial,
 }
 
 /// Receives one message with at least one descriptor, consuming one byte of
@@ -48,12 +60,19 @@ pub(crate) fn descriptors(socket: c_int, fds: &mut [MaybeUninit<c_int>]) -> Resu
     let mut data = Data::of_byte(&mut byte);
     let mut message = Message::of(&mut data);
     let mut buffer = cmsg::Buffer::new();
-    let control = buffer.first(cmsg::receive_len(fds.len()));
+    let control = buffer.for_receive(fds.len());
     let (bytes, control) = sys::recvmsg(socket, &mut message, control, 0)?;
     match usual(&message, control, fds) {
-        0 => unusual_descriptors(socket, control, message.control_truncated(), bytes, fds),
+        0 => unusual_descriptors(socket, control, message.flags(), bytes, fds),
         nfds => Ok(nfds),
     }
+}
+
+/// [`descriptors`], of any number. The result fits into two registers.
+#[inline(never)]
+pub(crate) fn several(socket: c_int, fds: &mut [MaybeUninit<c_int>]) -> Result<u32, Failure> {
+    #[allow(clippy::cast_possible_truncation)] // At most 253.
+    descriptors(socket, fds).map(|nfds| nfds as u32)
 }
 
 /// Receives messages until `fds` is full, and returns how many descriptors came.
@@ -62,35 +81,60 @@ pub(crate) fn all_descriptors(
     fds: &mut [MaybeUninit<c_int>],
 ) -> Result<usize, Stopped> {
     let mut received = 0;
-    while let Some(rest) = fds.get_mut(received..).filter(|rest| !rest.is_empty()) {
-        match descriptors(socket, rest) {
-            Ok(nfds) => received += nfds,
+    while received < fds.len() {
+        let wanted = cmsg::MAX_FDS.min(fds.len() - received);
+        let places = fds.get_mut(received..received + wanted).unwrap_or_default();
+        match several(socket, places) {
+            Ok(nfds) => received += nfds as usize,
             Err(failure) => return Err(Stopped { received, failure }),
         }
     }
     Ok(received)
 }
 
-/// Receives one message, its data into `message` and its descriptors, if it has
-/// any, into `fds`.
-#[inline(always)]
+/// Receives one message: its data into `message`, its descriptors, if it has any, into
+/// `fds`, and its other control messages into `others` as far as each fits.
+#[inline(never)]
 pub(crate) fn message(
     socket: c_int,
     fds: &mut [MaybeUninit<c_int>],
     message: &mut Message<'_>,
+    others: &mut [MaybeUninit<u8>],
     flags: c_int,
+    rule: Rule,
 ) -> Result<Received, Failure> {
-    if flags & !FLAGS != 0 {
-        return Err(Errno::EINVAL.into());
-    }
     let mut buffer = cmsg::Buffer::new();
-    let control = buffer.first(cmsg::receive_len(fds.len()));
-    let (bytes, control) = sys::recvmsg(socket, message, control, flags)?;
-    let nfds = match usual(message, control, fds) {
-        0 => unusual_message(socket, control, message, bytes, fds)?,
-        nfds => nfds,
-    };
-    Ok(Received { bytes, nfds })
+    let room = buffer.for_receive(fds.len());
+    let (bytes, control) = sys::recvmsg(socket, message, room, flags)?;
+    let flags = message.flags();
+    match usual(message, control, fds) {
+        0 => unusual_message(socket, control, flags, bytes, fds, others, rule),
+        nfds => Ok(Received {
+            bytes,
+            nfds,
+            control_len: 0,
+            flags,
+        }),
+    }
+}
+
+/// Takes the descriptors out of the control messages of a message that the caller has
+/// received, with the flags that recvmsg(2) has set. Returns the bytes of control messages
+/// that are left, and how many descriptors came, with the flags as they are to be now.
+pub(crate) fn from_control(
+    socket: c_int,
+    fds: &mut [MaybeUninit<c_int>],
+    control: &mut [u8],
+    flags: c_int,
+    rule: Rule,
+) -> (usize, Result<(usize, c_int), Errno>) {
+    let mut unclaimed = Unclaimed { control };
+    let claimed = unclaimed.claim(socket, flags, fds, rule);
+    if claimed.is_err() {
+        unclaimed.close();
+    }
+    let flags = |claimed: Claimed| (claimed.nfds, claimed.flags);
+    (unclaimed.release(), claimed.map(flags))
 }
 
 /// Hands over the descriptors of the usual message: one control message with
@@ -99,7 +143,8 @@ pub(crate) fn message(
 #[inline(always)]
 fn usual(message: &Message<'_>, control: &[u8], fds: &mut [MaybeUninit<c_int>]) -> usize {
     let slots = cmsg::only_rights(control).unwrap_or_default();
-    if slots.len() > fds.len() || !message.is_whole() || cmsg::any_refused(slots) {
+    let whole = message.flags() & (libc::MSG_CTRUNC | libc::MSG_TRUNC) == 0;
+    if slots.len() > fds.len() || !whole || cmsg::any_refused(slots) {
         return 0;
     }
     sys::put_descriptors(fds, slots);
@@ -111,17 +156,19 @@ fn usual(message: &Message<'_>, control: &[u8], fds: &mut [MaybeUninit<c_int>]) 
 fn unusual_descriptors(
     socket: c_int,
     control: &mut [u8],
-    truncated: bool,
+    flags: c_int,
     bytes: usize,
     fds: &mut [MaybeUninit<c_int>],
 ) -> Result<usize, Failure> {
-    let nfds = Unclaimed { control }.claim(socket, truncated, fds)?;
-    if nfds == 0 {
-        require_unix_domain(socket)?;
+    let claimed = Unclaimed { control }.claim(socket, flags, fds, Rule::Complete)?;
+    if claimed.nfds == 0 {
+        if !sys::is_unix_domain(socket)? {
+            return Err(Errno::EAFNOSUPPORT.into());
+        }
         require_not_the_end(socket, bytes)?;
         return Err(Errno::ENOMSG.into());
     }
-    Ok(nfds)
+    Ok(claimed.nfds)
 }
 
 #[cold]
@@ -129,34 +176,49 @@ fn unusual_descriptors(
 fn unusual_message(
     socket: c_int,
     control: &mut [u8],
-    message: &Message<'_>,
+    flags: c_int,
     bytes: usize,
     fds: &mut [MaybeUninit<c_int>],
-) -> Result<usize, Failure> {
+    others: &mut [MaybeUninit<u8>],
+    rule: Rule,
+) -> Result<Received, Failure> {
+    let cut = ends_cut(control, flags, cmsg::receive_len(fds.len()));
     let mut unclaimed = Unclaimed { control };
-    if message.data_truncated() {
-        return Err(Errno::EMSGSIZE.into());
-    }
-    let nfds = unclaimed.claim(socket, message.control_truncated(), fds)?;
-    if nfds == 0 && bytes == 0 {
-        require_unix_domain(socket)?;
+    let Claimed { nfds, flags, lacks } = unclaimed.claim(socket, flags, fds, rule)?;
+    if nfds == 0 && !lacks {
         require_not_the_end(socket, bytes)?;
     }
-    Ok(nfds)
+    let (control_len, left_out) = unclaimed.copy_out(others, cut);
+    let flags = flags | if left_out { libc::MSG_CTRUNC } else { 0 };
+    Ok(Received {
+        bytes,
+        nfds,
+        control_len,
+        flags,
+    })
 }
 
-/// Fails with EAFNOSUPPORT on a socket on which nobody can send a descriptor.
-fn require_unix_domain(socket: c_int) -> Result<(), Errno> {
-    if sys::is_unix_domain(socket)? {
-        return Ok(());
-    }
-    Err(Errno::EAFNOSUPPORT)
+/// Whether the kernel has cut the last control message, of `room` bytes in all: its
+/// length then says only how much of it is there.
+fn ends_cut(control: &[u8], flags: c_int, room: usize) -> bool {
+    let at_the_end = |message: cmsg::Message<'_>| {
+        message.kind == Kind::Other
+            && message.bytes.as_ptr_range().end == control.as_ptr_range().end
+    };
+    flags & libc::MSG_CTRUNC != 0
+        && control.len() == room
+        && cmsg::messages(control).last().map_or(false, at_the_end)
 }
 
 /// Tells the end of file from a message without data: a datagram may be empty, and
 /// nothing tells that the last one has come.
 fn require_not_the_end(socket: c_int, bytes: usize) -> Result<(), Failure> {
-    if bytes == 0 && sys::has_connections(socket)? {
+    if bytes == 0
+        && matches!(
+            sys::socket_type(socket)?,
+            libc::SOCK_STREAM | libc::SOCK_SEQPACKET
+        )
+    {
         return Err(Failure::EndOfFile);
     }
     Ok(())
@@ -179,6 +241,15 @@ fn why_fewer(socket: c_int) -> Errno {
     }
 }
 
+/// What [`Unclaimed::claim`] has handed over.
+struct Claimed {
+    nfds: usize,
+    /// Those of the message.
+    flags: c_int,
+    /// Whether it would be an error, but for [`Rule::Partial`].
+    lacks: bool,
+}
+
 /// Control messages of which nobody owns the descriptors yet: dropped, it closes them.
 struct Unclaimed<'c> {
     control: &'c mut [u8],
@@ -186,47 +257,129 @@ struct Unclaimed<'c> {
 
 impl Unclaimed<'_> {
     /// Hands over the descriptors that were sent, or fails if not all of them are there
-    /// and have a place in `fds`. `truncated`: the kernel said `MSG_CTRUNC`.
+    /// and have a place in `fds`. Their control messages are taken out.
+    #[inline(never)]
     fn claim(
         &mut self,
         socket: c_int,
-        truncated: bool,
+        flags: c_int,
         fds: &mut [MaybeUninit<c_int>],
-    ) -> Result<usize, Errno> {
-        let rights = || cmsg::messages(self.control).filter(|message| message.kind == Kind::Rights);
-        let sent = || rights().flat_map(|message| message.slots);
-        let nfds = rights().map(|message| message.slots.len()).sum();
-        if nfds > fds.len() {
-            return Err(Errno::EMSGSIZE);
-        }
-        if let Some(slot) = sent().find(|slot| **slot < 0) {
-            return Err(Errno(slot.wrapping_neg()));
-        }
-        // There was room for everything else. On another domain it means nothing.
-        if truncated && sys::is_unix_domain(socket)? {
-            return Err(why_fewer(socket));
-        }
-        for (place, fd) in fds.iter_mut().zip(sent()) {
-            place.write(*fd);
-        }
-        // They are the caller's now, the others are not.
-        self.close(Kind::Pidfd);
-        self.control = &mut [];
-        Ok(nfds)
-    }
-
-    fn close(&self, kind: Kind) {
-        for message in cmsg::messages(self.control).filter(|message| message.kind == kind) {
-            for fd in message.slots.iter().filter(|fd| **fd >= 0) {
-                sys::close(*fd);
+        rule: Rule,
+    ) -> Result<Claimed, Errno> {
+        let (mut sent, mut refused) = (0, None);
+        for message in cmsg::messages(self.control) {
+            if message.kind == Kind::Rights {
+                sent += message.slots.len();
+                refused = refused.or_else(|| message.slots.iter().find(|slot| **slot < 0));
             }
         }
+        let truncated = flags & libc::MSG_CTRUNC != 0;
+        let partial = rule == Rule::Partial;
+        let too_many = sent > fds.len();
+        let too_long = rule == Rule::CompleteWithData && flags & libc::MSG_TRUNC != 0;
+        let lacks = too_many || too_long || refused.is_some() || truncated;
+        if lacks && !partial {
+            if too_many || too_long {
+                return Err(Errno::EMSGSIZE);
+            }
+            if let Some(slot) = refused {
+                return Err(Errno(slot.wrapping_neg()));
+            }
+            // There was room for everything else. On another domain it means nothing.
+            if sys::is_unix_domain(socket)? {
+                return Err(why_fewer(socket));
+            }
+        }
+        let lacks = lacks && partial;
+        self.hand_over(fds);
+        Ok(Claimed {
+            nfds: sent.min(fds.len()),
+            flags: flags | if lacks { libc::MSG_CTRUNC } else { 0 },
+            lacks,
+        })
+    }
+
+    /// Gives the caller the descriptors that were sent and have a place in `fds`, and -1
+    /// where one was refused, and closes the others that were sent.
+    fn hand_over(&mut self, fds: &mut [MaybeUninit<c_int>]) {
+        let mut places = fds.iter_mut();
+        self.retain(&mut |message| {
+            if message.kind != Kind::Rights {
+                return true;
+            }
+            for fd in message.slots {
+                match places.next() {
+                    Some(place) => _ = place.write((*fd).max(-1)),
+                    None => close(*fd),
+                }
+            }
+            false
+        });
+    }
+
+    /// Copies each message that fits to `others`, with room for its padding, and closes the
+    /// pidfd of one that does not. `cut`: the last is not whole. Returns the bytes that
+    /// they take there, and whether one is left out that the caller may have wanted.
+    fn copy_out(mut self, others: &mut [MaybeUninit<u8>], cut: bool) -> (usize, bool) {
+        let last = if cut {
+            cmsg::messages(self.control)
+                .last()
+                .map(|last| last.bytes.as_ptr())
+        } else {
+            None
+        };
+        let (mut used, mut left_out) = (0, false);
+        self.retain(&mut |message| {
+            let space = cmsg::align(message.bytes.len());
+            let whole = last != Some(message.bytes.as_ptr());
+            match others.get_mut(used..used + space) {
+                Some(place) if whole => {
+                    for (place, byte) in place.iter_mut().zip(message.bytes) {
+                        place.write(*byte);
+                    }
+                    used += space;
+                    return false;
+                }
+                _ => left_out = true,
+            }
+            true
+        });
+        (used, left_out && !others.is_empty())
+    }
+
+    /// Closes every descriptor, and takes its message out.
+    #[inline(never)]
+    fn close(&mut self) {
+        self.retain(&mut |message| {
+            if message.kind != Kind::Other {
+                message.slots.iter().for_each(|fd| close(*fd));
+            }
+            message.kind == Kind::Other
+        });
+    }
+
+    fn retain(&mut self, keep: &mut dyn FnMut(&cmsg::Message<'_>) -> bool) {
+        let control = core::mem::take(&mut self.control);
+        let len = cmsg::retain(control, keep);
+        self.control = control.get_mut(..len).unwrap_or_default();
+    }
+
+    /// Leaves the descriptors that are left to the caller: how many bytes they take, with
+    /// the other messages.
+    fn release(mut self) -> usize {
+        core::mem::take(&mut self.control).len()
     }
 }
 
 impl Drop for Unclaimed<'_> {
     fn drop(&mut self) {
-        self.close(Kind::Rights);
-        self.close(Kind::Pidfd);
+        self.close();
+    }
+}
+
+/// Closes what came in a place for a descriptor, unless that is an errno.
+fn close(fd: c_int) {
+    if fd >= 0 {
+        sys::close(fd);
     }
 }

@@ -6,10 +6,6 @@ use libc::c_int;
 use crate::cmsg;
 use crate::sys::{self, Data, Errno, Message};
 
-/// The flags of sendmsg(2) that `sendfds_msg` takes; the last two change nothing.
-const FLAGS: c_int =
-    libc::MSG_DONTWAIT | libc::MSG_EOR | libc::MSG_NOSIGNAL | libc::MSG_CMSG_CLOEXEC;
-
 /// How many microseconds to wait before a send that found too many descriptors
 /// in flight is tried again: first, and at most.
 const FIRST_WAIT: i64 = 1_000;
@@ -70,31 +66,31 @@ fn patiently(socket: c_int, send: impl Fn() -> Result<usize, Errno>) -> Result<u
     }
 }
 
-/// Sends `message`, whose data is `len` bytes, with `fds`, and returns the number of
-/// bytes sent: all of them, but on a stream perhaps fewer. The descriptors go with the
-/// first byte.
+/// Sends `message`, whose data is `len` bytes, with `fds` and the control messages in
+/// `others`, and returns the number of bytes sent: all of them, but on a stream perhaps
+/// fewer. The descriptors go with the first byte.
 #[inline(always)]
 pub(crate) fn message(
     socket: c_int,
     fds: &[c_int],
     message: &mut Message<'_>,
     len: usize,
+    others: &[u8],
     flags: c_int,
 ) -> Result<usize, Errno> {
-    // Descriptors without data: a stream would drop them and report success.
-    if flags & !FLAGS != 0 || (len == 0 && !fds.is_empty()) {
+    if fds.is_empty() {
+        return sys::sendmsg(socket, message, sys::as_buffer(others), flags);
+    }
+    sys::require_unix_domain(socket)?;
+    // A stream would drop them and report success.
+    if len == 0 && sys::socket_type(socket)? == libc::SOCK_STREAM {
         return Err(Errno::EINVAL);
     }
-    // So would a socket of any other domain.
-    sys::require_unix_domain(socket)?;
-    if fds.is_empty() {
-        return sys::sendmsg(socket, message, &[], flags);
-    }
-    with_rights(socket, fds, message, flags)
+    with_rights(socket, fds, message, others, flags)
 }
 
 /// Sends `fds` with one byte that is their number.
-#[inline(always)]
+#[inline(never)]
 fn counted(socket: c_int, fds: &[c_int]) -> Result<usize, Errno> {
     #[allow(clippy::cast_possible_truncation)] // At most 253 go into one message.
     with_byte(socket, fds, fds.len() as u8)?;
@@ -104,7 +100,7 @@ fn counted(socket: c_int, fds: &[c_int]) -> Result<usize, Errno> {
 #[inline(always)]
 fn with_byte(socket: c_int, fds: &[c_int], mut byte: u8) -> Result<usize, Errno> {
     let mut data = Data::of_byte(&mut byte);
-    with_rights(socket, fds, &mut Message::of(&mut data), 0)
+    with_rights(socket, fds, &mut Message::of(&mut data), &[], 0)
 }
 
 #[inline(always)]
@@ -112,9 +108,19 @@ fn with_rights(
     socket: c_int,
     fds: &[c_int],
     message: &mut Message<'_>,
+    others: &[u8],
     flags: c_int,
 ) -> Result<usize, Errno> {
     let mut buffer = cmsg::Buffer::new();
-    let control = cmsg::write_rights(buffer.first(usize::MAX), fds).ok_or(Errno::EINVAL)?;
-    sys::sendmsg(socket, message, control, flags)
+    let room = buffer.bytes();
+    let mut len = cmsg::write_rights(room, fds).ok_or(Errno::EINVAL)?.len();
+    if !others.is_empty() {
+        let place = room.get_mut(len..).unwrap_or_default();
+        place
+            .iter_mut()
+            .zip(others)
+            .for_each(|(place, byte)| _ = place.write(*byte));
+        len += others.len();
+    }
+    sys::sendmsg(socket, message, room.get(..len).unwrap_or_default(), flags)
 }

@@ -98,20 +98,29 @@ impl<'m> Message<'m> {
         Self(message, PhantomData)
     }
 
-    /// `MSG_CTRUNC`: something of the control messages was left out.
-    pub(crate) fn control_truncated(&self) -> bool {
-        self.0.msg_flags & libc::MSG_CTRUNC != 0
+    /// The address and the buffers of a caller's message.
+    ///
+    /// # Safety
+    /// For as long as `'m` the address and the buffers of `theirs` are valid, for reads (a
+    /// send) or writes (a receive), and no reference points there.
+    pub(crate) unsafe fn like(theirs: &libc::msghdr) -> Self {
+        // SAFETY: as above.
+        let mut message: libc::msghdr = unsafe { zeroed() };
+        message.msg_name = theirs.msg_name;
+        message.msg_namelen = theirs.msg_namelen;
+        message.msg_iov = theirs.msg_iov;
+        message.msg_iovlen = theirs.msg_iovlen;
+        Self(message, PhantomData)
     }
 
-    /// `MSG_TRUNC`: a datagram had more data than there was room for.
-    pub(crate) fn data_truncated(&self) -> bool {
-        self.0.msg_flags & libc::MSG_TRUNC != 0
+    /// The length of the address that the kernel has written.
+    pub(crate) fn name_len(&self) -> libc::socklen_t {
+        self.0.msg_namelen
     }
 
-    /// Neither of the two.
-    #[inline(always)]
-    pub(crate) fn is_whole(&self) -> bool {
-        self.0.msg_flags & (libc::MSG_CTRUNC | libc::MSG_TRUNC) == 0
+    /// What recvmsg(2) says of the message.
+    pub(crate) fn flags(&self) -> c_int {
+        self.0.msg_flags
     }
 }
 
@@ -164,23 +173,47 @@ pub(crate) fn recvmsg<'c>(
     Ok((received as usize, control))
 }
 
-/// The header of the control message at the start of `control`, and all that
-/// follows it, as ints. Nothing if there is no room for a header, or the start is
-/// not aligned as one.
+/// The header of the control message at the start of `control`, if there is room for one.
+#[allow(clippy::cast_ptr_alignment)] // Not relied upon.
+#[inline(always)]
+pub(crate) fn header(control: &[u8]) -> Option<Header> {
+    if control.len() < size_of::<Header>() {
+        return None;
+    }
+    // SAFETY: there are bytes enough, any bytes are a header, and they need not be aligned.
+    Some(unsafe { control.as_ptr().cast::<Header>().read_unaligned() })
+}
+
+/// The header of the control message at the start of `control`, and all that follows
+/// it, as ints. Nothing if there is no room for a header, or ints would not be aligned.
 #[allow(clippy::cast_ptr_alignment)] // Checked.
 #[inline(always)]
 pub(crate) fn message(control: &[u8]) -> Option<(Header, &[c_int])> {
-    let start = control.as_ptr().cast::<Header>();
-    let data = control.len().checked_sub(size_of::<Header>())?;
-    if start as usize % align_of::<Header>() != 0 {
+    let header = header(control)?;
+    let data = control.get(size_of::<Header>()..)?;
+    let ints = data.as_ptr().cast::<c_int>();
+    if ints as usize % align_of::<c_int>() != 0 {
         return None;
     }
-    // SAFETY: there are bytes enough, aligned as a header, and any bytes are one.
-    let header = unsafe { start.read() };
-    let ints = start.wrapping_add(1).cast();
-    // SAFETY: so many ints follow the header, which is aligned at least as they are; the borrow of `control` goes on.
-    let ints = unsafe { core::slice::from_raw_parts(ints, data / size_of::<c_int>()) };
+    // SAFETY: so many ints follow the header, aligned, and any bytes are one; the borrow of `control` goes on.
+    let ints = unsafe { core::slice::from_raw_parts(ints, data.len() / size_of::<c_int>()) };
     Some((header, ints))
+}
+
+/// Moves `len` bytes from one place in `control` to an earlier one.
+pub(crate) fn move_within(control: &mut [u8], from: usize, len: usize, to: usize) {
+    if to < from && control.len().checked_sub(from) >= Some(len) {
+        let to = control.as_mut_ptr().wrapping_add(to);
+        let from = control.as_ptr().wrapping_add(from);
+        // SAFETY: both places are in `control`, which is borrowed exclusively; they may overlap.
+        unsafe { to.copy_from(from, len) };
+    }
+}
+
+/// Bytes to send, as a buffer that need not be initialised.
+pub(crate) fn as_buffer(bytes: &[u8]) -> &[MaybeUninit<u8>] {
+    // SAFETY: a byte is a MaybeUninit byte, and nobody writes through a shared slice.
+    unsafe { core::slice::from_raw_parts(bytes.as_ptr().cast(), bytes.len()) }
 }
 
 /// Writes a header, `data` and a padding of zeros to `control`, which they fill. Nothing
@@ -247,10 +280,9 @@ pub(crate) fn is_unix_domain(socket: c_int) -> Result<bool, Errno> {
     Ok(domain == libc::AF_UNIX)
 }
 
-/// Whether the socket has connections, which end.
-pub(crate) fn has_connections(socket: c_int) -> Result<bool, Errno> {
-    let kind = socket_option::<c_int>(socket, libc::SO_TYPE)?;
-    Ok(kind == libc::SOCK_STREAM || kind == libc::SOCK_SEQPACKET)
+/// The type of the socket, such as `SOCK_STREAM`.
+pub(crate) fn socket_type(socket: c_int) -> Result<c_int, Errno> {
+    socket_option::<c_int>(socket, libc::SO_TYPE)
 }
 
 /// How many microseconds a send on the socket may take (`SO_SNDTIMEO`); 0 for

@@ -258,10 +258,11 @@ const struct step steps[] = {
     {SENDFDS_ALL, "sendfds_all with too many in flight, non-blocking", make_nonblocking, 3, NO_DATA, PAIR, RIGHT, SEND " fcntl", -1, ETOOMANYREFS, 253, 0, TOO_MANY_FOREVER},
 
     {SENDFDS_MSG, "sendfds_msg of 3 and data", NULL, 3, TEN_BYTES, PAIR, RIGHT, SEND, 10, 0, 0, 0, NOTHING},
-    {SENDFDS_MSG, "sendfds_msg of data", NULL, 0, TEN_BYTES, PAIR, RIGHT, SEND, 10, 0, 0, 0, NOTHING},
+    {SENDFDS_MSG, "sendfds_msg of data", NULL, 0, TEN_BYTES, PAIR, RIGHT, "sendmsg", 10, 0, 0, 0, NOTHING},
     {SENDFDS_MSG, "sendfds_msg of 253 with all flags", NULL, 253, 10, MSG_DONTWAIT | MSG_EOR | MSG_NOSIGNAL | MSG_CMSG_CLOEXEC, PAIR, RIGHT, SEND, 10, 0, 0, SEQPACKET | DATAGRAM, NOTHING},
     {SENDFDS_MSG, "sendfds_msg of 254", NULL, 254, TEN_BYTES, PAIR, RIGHT, "", -1, EINVAL, 0, 0, NOTHING},
-    {SENDFDS_MSG, "sendfds_msg without data", NULL, 3, NO_DATA, PAIR, RIGHT, "", -1, EINVAL, 0, 0, NOTHING},
+    {SENDFDS_MSG, "sendfds_msg without data on a stream", NULL, 3, NO_DATA, PAIR, RIGHT, "getsockname getsockopt", -1, EINVAL, 0, STREAM, NOTHING},
+    {SENDFDS_MSG, "sendfds_msg without data", NULL, 3, NO_DATA, PAIR, RIGHT, "getsockname getsockopt sendmsg", 0, 0, 0, SEQPACKET | DATAGRAM, NOTHING},
     {SENDFDS_MSG, "sendfds_msg with MSG_OOB", NULL, 3, 10, MSG_OOB, PAIR, RIGHT, "", -1, EINVAL, 0, 0, NOTHING},
     {SENDFDS_MSG, "sendfds_msg of NULL", NULL, 3, TEN_BYTES, PAIR, NULL_FDS, "", -1, EFAULT, 0, 0, NOTHING},
     {SENDFDS_MSG, "sendfds_msg of a closed descriptor", NULL, 3, TEN_BYTES, PAIR, BAD_FD, SEND, -1, EBADF, 0, 0, NOTHING},
@@ -328,8 +329,8 @@ const struct step steps[] = {
     {RECVFDS_MSG, "recvfds_msg with a full table", queue_3_and_data_with_room_for_2, 5, TEN_BYTES, PAIR, RIGHT, "recvmsg getsockopt fcntl close+", -1, EMFILE, 0, 0, NOTHING},
     {RECVFDS_MSG, "recvfds_msg of some that were refused", queue_3_and_data, 5, TEN_BYTES, PAIR, RIGHT, "recvmsg getsockopt fcntl close+", -1, EACCES, 0, 0, REFUSED},
     {RECVFDS_MSG, "recvfds_msg of 3 and a pidfd", queue_3_and_pidfd, 5, TEN_BYTES, PAIR, RIGHT, "recvmsg close", 10, 0, 0, 0, NOTHING},
-    {RECVFDS_MSG, "recvfds_msg of an empty datagram", queue_nothing, 5, TEN_BYTES, PAIR, RIGHT, "recvmsg getsockopt getsockopt", 0, 0, 0, DATAGRAM, NOTHING},
-    {RECVFDS_MSG, "recvfds_msg at the end of file", close_sender, 5, TEN_BYTES, PAIR, RIGHT, "recvmsg getsockopt getsockopt", RECVFD_EOF, 0, 0, STREAM | SEQPACKET, NOTHING},
+    {RECVFDS_MSG, "recvfds_msg of an empty datagram", queue_nothing, 5, TEN_BYTES, PAIR, RIGHT, "recvmsg getsockopt", 0, 0, 0, DATAGRAM, NOTHING},
+    {RECVFDS_MSG, "recvfds_msg at the end of file", close_sender, 5, TEN_BYTES, PAIR, RIGHT, "recvmsg getsockopt", RECVFD_EOF, 0, 0, STREAM | SEQPACKET, NOTHING},
 
     {VERSION_OF_LIBRARY, "sendfd_version", NULL, 0, NO_DATA, PAIR, RIGHT, "", 0, 0, 0, 0, NOTHING},
 };
@@ -476,7 +477,8 @@ static int take_the_rest(int type)
     int taken = 0;
     for (;;) {
         ssize_t bytes = raw_receive(stage.pair[1], 1, MSG_DONTWAIT, &message);
-        if (bytes < 0 || (bytes == 0 && socket_types[type].type != SOCK_DGRAM))
+        if (bytes < 0 ||
+            (bytes + message.nfds == 0 && socket_types[type].type != SOCK_DGRAM))
             return taken;
         close_fds(message.fds, message.nfds);
         taken += message.nfds;

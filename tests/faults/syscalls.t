@@ -22,7 +22,7 @@ sendfds of 253|getsockname sendmsg
 sendfds_all of 3|getsockname sendmsg
 sendfds_all of 507|getsockname sendmsg sendmsg sendmsg
 sendfds_msg of 3 and data|getsockname sendmsg
-sendfds_msg of data|getsockname sendmsg
+sendfds_msg of data|sendmsg
 recvfd|recvmsg
 recvfds of 3|recvmsg
 recvfds of 253|recvmsg

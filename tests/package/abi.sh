@@ -27,13 +27,13 @@ abi_of_the_library() {
 }
 
 # What a C compiler sees, one declaration or constant a line, in the order of names.
-# The version is to change.
+# The version is to change, and attributes are not a part of the interface.
 c_interface_of() {
 	{
 		sed -n 's/^#define \([A-Z][A-Z0-9_]* [^_].*\)$/#define \1/p' "$1" |
 			grep -v '^#define SENDFD_VERSION'
-		grep -v '^#include' "$1" | $CC -E -P -x c - | tr -s ' \n\t' ' ' |
-			sed 's/__attribute__((warn_unused_result)) //g; s/; */;\n/g; s/( /(/g; s/ \([,)]\)/\1/g' |
+		grep -v '^#include' "$1" | $CC -U__GNUC__ -E -P -x c - | tr -s ' \n\t' ' ' |
+			sed 's/ *; */;\n/g; s/( /(/g; s/ \([,)]\)/\1/g' |
 			sed 's/^ *//; /^$/d'
 	} | LC_ALL=C sort
 }

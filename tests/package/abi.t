@@ -72,8 +72,9 @@ c_interface_of include/sendfd.h >"$scratch/c-interface"
 is "$(missing "$c_baseline" "$scratch/c-interface")" '' \
 	"the header keeps the declarations and constants of $c_baseline"
 missing "$scratch/c-interface" "$c_baseline" | sed 's/^/# new: /'
+# The header binds two of them to a second name.
 is "$(grep -c '^[a-z].*(.*);$' "$c_baseline")" \
-	"$(grep -c "<elf-symbol .*type='func-type'" "$abi_baseline")" \
+	"$(grep "<elf-symbol .*type='func-type'" "$abi_baseline" | grep -vc "name='libsendfd_")" \
 	'both baselines have as many functions'
 
 # To the compiler, too: a declaration of old beside that of now, and its address.
@@ -94,10 +95,10 @@ altered_header() {
 	c_interface_of "$scratch/altered.h" >"$scratch/altered"
 	missing "$c_baseline" "$scratch/altered" | wc -l
 }
-is "$(altered_header 's/int sendfd(int unix_domain_socket_fd, int fd)/int sendfd(int unix_domain_socket_fd, long fd)/')" \
+is "$(altered_header 's/^int sendfd(int unix_domain_socket_fd,/int sendfd(long unix_domain_socket_fd,/')" \
 	1 'a parameter of another type would be seen in the header'
-is "$(altered_header 's/const int \*fds/int *fds/')" 3 'a const that is gone, too'
-is "$(altered_header 's/RECVFD_EOF -2/RECVFD_EOF -3/')" 1 'and another value of a constant'
+is "$(altered_header 's/const int \*fds/int *fds/')" 5 'a const that is gone, too'
+is "$(altered_header 's/RECVFD_EOF (-2)/RECVFD_EOF (-3)/')" 1 'and another value of a constant'
 is "$(altered_header 's/^int sendfds(/int sendfds_2(int fd); int sendfds(/')" 0 \
 	'a function that is new would be allowed'
 tap_done

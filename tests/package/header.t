@@ -17,7 +17,7 @@ cat >"$scratch/program.c" <<'END'
 #include <sendfd.h>
 int main(void)
 {
-    int fds[SENDFD_MAX_FDS];
+    int fds[SENDFD_MAX_FDS] = {0};
     if (sendfds(-1, fds, 1) != -1 || recvfd(-1) == RECVFD_EOF)
         return 1;
     return sendfd_version() == 0;

@@ -135,7 +135,7 @@ static bool fails_each_way(const int pair[2], const int *sent)
     char byte;
     if (!failed_with(sendfd(-1, sent[0]), EBADF) ||
         !failed_with(sendfds(pair[0], sent, 254), EINVAL) ||
-        !failed_with(sendfds_all(pair[0], NULL, 1), EFAULT) ||
+        !failed_with(sendfds_all(pair[0], null_fds, 1), EFAULT) ||
         !failed_with(sendfds_msg(sent[0], sent, 1, "", 1, 0), ENOTSOCK))
         return false;
     if (!failed_with(recvfds_msg(pair[1], received, &nfds, &byte, 1, MSG_DONTWAIT),

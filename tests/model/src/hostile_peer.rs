@@ -753,7 +753,7 @@ impl Scene {
                     EFAULT,
                 ),
                 5 => (
-                    Outcome::of(|| sendfds_msg(socket, place, 3, bytes, 0, 0)),
+                    Outcome::of(|| sendfds_msg(socket, place, 254, bytes, 4, 0)),
                     EINVAL,
                 ),
                 6 => (

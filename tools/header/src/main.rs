@@ -33,8 +33,9 @@ fn macros_of(version: &str) -> Result<String, &'static str> {
     ))
 }
 
-/// The header, without the comments of C99 that cbindgen puts behind `#endif`: as
-/// C89 they are a warning.
+/// The header as C programmers write it: cbindgen puts comments of C99 behind `#endif`,
+/// which are a warning in C89, a negative number without parentheses, and a flag in
+/// decimal.
 fn text_of(bindings: &cbindgen::Bindings) -> String {
     let mut text = Vec::new();
     bindings.write(&mut text);
@@ -42,4 +43,6 @@ fn text_of(bindings: &cbindgen::Bindings) -> String {
         .replace("#endif // __cplusplus", "#endif")
         .replace("#endif  // __cplusplus", "#endif")
         .replace("}  // extern \"C\"", "}")
+        .replace("RECVFD_EOF -2", "RECVFD_EOF (-2)")
+        .replace("RECVFD_PARTIAL 268435456", "RECVFD_PARTIAL 0x10000000")
 }
