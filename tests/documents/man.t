@@ -53,18 +53,13 @@ section() {
 	awk -v section=".Sh $section" '/^\.Sh / { inside = $0 == section; next } inside' "$@"
 }
 
-names=$(section NAME man/*.3 | awk '$1 == ".Nm" { print $2 }' | sort)
-page_names=$(printf '%s.3\n' $names && echo libsendfd.7)
-
-# without NAMES: the lines of standard input that are not among them.
-without() {
-	grep -vxF "$1"
-}
+page_names=$(printf '%s.3\n' $map && echo libsendfd.7)
 
 # --- functions -------------------------------------------------------------------
 
-is "$(printf '%s\n' $map | without "$names")" '' 'each exported function has a page'
-is "$(grep -E '^\.(It )?Fn ' man/libsendfd.7 | tr ' ' '\n' | grep -xF "$names" | sort -u)" "$names" \
+is "$(section NAME man/*.3 | awk '$1 == ".Nm" { print $2 }' | sort)" "$map" \
+	'the names of the pages are the exported functions'
+is "$(grep -E '^\.(It )?Fn ' man/libsendfd.7 | tr ' ' '\n' | grep -xF "$map" | sort -u)" "$map" \
 	'man/libsendfd.7 names each function'
 is "$(awk '$1 == ".Xr" && $2 ~ /sendfd|recvfd/ { print $2 "." $3 }' man/*.[37] | sort -u |
 	grep -vxF "$page_names")" '' 'and they refer to none that is not'
@@ -72,7 +67,7 @@ is "$(awk '$1 == ".Xr" && $2 ~ /sendfd|recvfd/ { print $2 "." $3 }' man/*.[37] |
 prototypes_in_header() {
 	printf '#include "include/sendfd.h"\n' |
 		$CC -E -P -D'__attribute__(x)=' -D'__asm__(x)=' -x c - -I. | tr '\n' ' ' | tr ';' '\n' |
-		grep -E "[ *]($(printf '%s' "$names" | tr '\n' '|'))\(" |
+		grep -E "[ *]($(printf '%s' "$map" | tr '\n' '|'))\(" |
 		sed 's/[ \t][ \t]*/ /g; s/^ //; s/ *$//' | sort
 }
 
@@ -101,9 +96,7 @@ sort_out_prototypes() {
 	'
 }
 
-prototypes_in_pages >"$scratch/prototypes_in_pages"
-is "$(prototypes_in_header | without "$(cat "$scratch/prototypes_in_pages")")" '' \
-	'each prototype of the header is in its page'
+is "$(prototypes_in_pages)" "$(prototypes_in_header)" 'their prototypes are those of the header'
 
 # --- examples ------------------------------------------------------------------------
 
@@ -189,6 +182,20 @@ for type in SOCK_SEQPACKET SOCK_DGRAM; do
 	is "$(timeout 20 "${program%.c}" 2>&1 | tail -n 1)" 'all 4 messages came' \
 		"libsendfd.7-1: with $type: loses nothing"
 done
+
+# --- as HTML ---------------------------------------------------------------------------
+
+if have mandoc; then
+	ok 'they become HTML' tools/html "$scratch/html"
+	links=$(grep -ho 'href="[^"#]*' "$scratch"/html/*.html | cut -d '"' -f 2 | sort -u)
+	for link in $links; do
+		ok "the link to $link leads somewhere" test -s "$scratch/html/$link"
+	done
+	is "$(printf '%s.html\n' $page_names | sort)" "$(cd "$scratch/html" && printf '%s\n' *[37].html | sort)" \
+		'each name has its page'
+else
+	skip 'the pages as HTML: no mandoc'
+fi
 
 # --- installed ------------------------------------------------------------------------
 

@@ -1,6 +1,6 @@
 #!/bin/sh
-# docs/TESTING.md says what is so: each test that it names is there, each test is named,
-# each promise of libsendfd(7) has its row, and its table of breakages is that of
+# Holds docs/TESTING.md to the tree: each test that it names exists, each test is named,
+# each promise of libsendfd(7) has a row, and its table of breakages is that of
 # tests/breakage/breakages.t.
 . tests/lib/tap.sh
 scratch_directory
@@ -24,7 +24,7 @@ for name in $tests $scripts; do
 	ok "$name guards something" grep -qx "$name" "$scratch/named"
 done
 
-promises=$(sed -n '/^\.Ss What the library promises/,/^\.Ss Who/p' man/libsendfd.7 | grep -c '^\.It')
+promises=$(sed -n '/^\.Ss Promises/,/^\.Ss Return/p' man/libsendfd.7 | grep -c '^\.It')
 is "$(grep -c '^| [0-9]*\. ' $page)" "$promises" 'each promise of libsendfd(7) has a row'
 
 breakages() {
