@@ -279,7 +279,8 @@ static void expect(const struct step *step, const struct record *record,
     *returns = done > 0 ? done : -1;
     *error = fault->error;
     /* A receive duplicates, to see whether the table is full: a limit of 0 is EINVAL. */
-    if (fault->call == FCNTL && fault->error == EINVAL && received > 0)
+    bool receives = received > 0 || step->function == RECVFDS_CMSG;
+    if (fault->call == FCNTL && fault->error == EINVAL && receives)
         *error = EMFILE;
 }
 

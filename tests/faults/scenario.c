@@ -16,8 +16,9 @@
 #define ERROR_BEFORE E2BIG /* errno before each call: nothing here sets it */
 
 const char *const function_names[FUNCTIONS] = {
-    "sendfd",      "recvfd",      "sendfds",     "recvfds",        "sendfds_all",
-    "recvfds_all", "sendfds_msg", "recvfds_msg", "sendfd_version",
+    "sendfd",       "recvfd",       "sendfds",        "recvfds",        "sendfds_all",
+    "recvfds_all",  "sendfds_msg",  "recvfds_msg",    "sendfds_msghdr", "recvfds_msghdr",
+    "sendfds_cmsg", "recvfds_cmsg", "sendfd_version",
 };
 
 void (*before_call)(const struct step *step, int type);
@@ -33,6 +34,9 @@ static struct {
     int messages[8], nmessages; /* in the queue; descriptors in each */
     int received[MANY], nfds;
     char data[64];
+    struct msghdr message; /* of two buffers, both in data, and with control messages */
+    struct iovec buffers[2];
+    _Alignas(struct cmsghdr) char control[RECVFDS_CMSG_SPACE(SENDFD_MAX_FDS)];
     int before; /* open descriptors */
 } stage;
 
@@ -332,6 +336,50 @@ const struct step steps[] = {
     {RECVFDS_MSG, "recvfds_msg of an empty datagram", queue_nothing, 5, TEN_BYTES, PAIR, RIGHT, "recvmsg getsockopt", 0, 0, 0, DATAGRAM, NOTHING},
     {RECVFDS_MSG, "recvfds_msg at the end of file", close_sender, 5, TEN_BYTES, PAIR, RIGHT, "recvmsg getsockopt", RECVFD_EOF, 0, 0, STREAM | SEQPACKET, NOTHING},
 
+    {SENDFDS_MSGHDR, "sendfds_msghdr of 3 and data", NULL, 3, TEN_BYTES, PAIR, RIGHT, SEND, 10, 0, 0, 0, NOTHING},
+    {SENDFDS_MSGHDR, "sendfds_msghdr of data", NULL, 0, TEN_BYTES, PAIR, RIGHT, "sendmsg", 10, 0, 0, 0, NOTHING},
+    {SENDFDS_MSGHDR, "sendfds_msghdr of 254", NULL, 254, TEN_BYTES, PAIR, RIGHT, "", -1, EINVAL, 0, 0, NOTHING},
+    {SENDFDS_MSGHDR, "sendfds_msghdr with MSG_OOB", NULL, 3, 10, MSG_OOB, PAIR, RIGHT, "", -1, EINVAL, 0, 0, NOTHING},
+    {SENDFDS_MSGHDR, "sendfds_msghdr of NULL", NULL, 3, TEN_BYTES, PAIR, NULL_FDS, "", -1, EFAULT, 0, 0, NOTHING},
+    {SENDFDS_MSGHDR, "sendfds_msghdr of a closed descriptor", NULL, 3, TEN_BYTES, PAIR, BAD_FD, SEND, -1, EBADF, 0, 0, NOTHING},
+    {SENDFDS_MSGHDR, "sendfds_msghdr to UDP", NULL, 3, TEN_BYTES, INTERNET, RIGHT, "getsockname getsockopt", -1, EAFNOSUPPORT, 0, 0, NOTHING},
+    {SENDFDS_MSGHDR, "sendfds_msghdr to a full queue", fill, 3, TEN_BYTES, PAIR, RIGHT, SEND, -1, EAGAIN, 0, 0, NOTHING},
+    {SENDFDS_MSGHDR, "sendfds_msghdr without data on a stream", NULL, 3, NO_DATA, PAIR, RIGHT, "getsockname getsockopt", -1, EINVAL, 0, STREAM, NOTHING},
+    {SENDFDS_MSGHDR, "sendfds_msghdr without data", NULL, 3, NO_DATA, PAIR, RIGHT, "getsockname getsockopt sendmsg", 0, 0, 0, SEQPACKET | DATAGRAM, NOTHING},
+
+    {RECVFDS_MSGHDR, "recvfds_msghdr of 3 and data", queue_3_and_data, 5, TEN_BYTES, PAIR, RIGHT, "recvmsg", 10, 0, 0, 0, NOTHING},
+    {RECVFDS_MSGHDR, "recvfds_msghdr of data", queue_data, 5, TEN_BYTES, PAIR, RIGHT, "recvmsg", 10, 0, 0, 0, NOTHING},
+    {RECVFDS_MSGHDR, "recvfds_msghdr with MSG_OOB", queue_3_and_data, 5, 10, MSG_OOB, PAIR, RIGHT, "", -1, EINVAL, 0, 0, NOTHING},
+    {RECVFDS_MSGHDR, "recvfds_msghdr of 0 bytes", queue_3_and_data, 5, NO_DATA, PAIR, RIGHT, "", -1, EINVAL, 0, 0, NOTHING},
+    {RECVFDS_MSGHDR, "recvfds_msghdr to NULL", queue_3_and_data, 3, TEN_BYTES, PAIR, NULL_FDS, "", -1, EFAULT, 0, 0, NOTHING},
+    {RECVFDS_MSGHDR, "recvfds_msghdr from an empty queue", NULL, 3, 10, MSG_DONTWAIT, PAIR, RIGHT, "recvmsg", -1, EAGAIN, 0, 0, NOTHING},
+    {RECVFDS_MSGHDR, "recvfds_msghdr of 3 into 2", queue_3_and_data, 2, TEN_BYTES, PAIR, RIGHT, "recvmsg close+", -1, EMSGSIZE, 0, 0, NOTHING},
+    {RECVFDS_MSGHDR, "recvfds_msghdr of 3 into 2, partial", queue_3_and_data, 2, 10, RECVFD_PARTIAL, PAIR, RIGHT, "recvmsg close", 10, 0, 0, 0, NOTHING},
+    {RECVFDS_MSGHDR, "recvfds_msghdr with a full table", queue_3_and_data_with_room_for_2, 5, TEN_BYTES, PAIR, RIGHT, "recvmsg getsockopt fcntl close+", -1, EMFILE, 0, 0, NOTHING},
+    {RECVFDS_MSGHDR, "recvfds_msghdr with a full table, partial", queue_3_and_data_with_room_for_2, 5, 10, RECVFD_PARTIAL, PAIR, RIGHT, "recvmsg", 10, 0, 0, 0, NOTHING},
+    {RECVFDS_MSGHDR, "recvfds_msghdr of some that were refused", queue_3_and_data, 5, TEN_BYTES, PAIR, RIGHT, "recvmsg getsockopt fcntl close+", -1, EACCES, 0, 0, REFUSED},
+    {RECVFDS_MSGHDR, "recvfds_msghdr of some that were refused, partial", queue_3_and_data, 5, 10, RECVFD_PARTIAL, PAIR, RIGHT, "recvmsg", 10, 0, 0, 0, REFUSED},
+    {RECVFDS_MSGHDR, "recvfds_msghdr of 3 and a pidfd", queue_3_and_pidfd, 5, TEN_BYTES, PAIR, RIGHT, "recvmsg", 10, 0, 0, 0, NOTHING},
+    {RECVFDS_MSGHDR, "recvfds_msghdr of 3 and a pidfd into 2", queue_3_and_pidfd, 2, TEN_BYTES, PAIR, RIGHT, "recvmsg close+", -1, EMSGSIZE, 0, SEQPACKET | DATAGRAM, NOTHING},
+    {RECVFDS_MSGHDR, "recvfds_msghdr of an empty datagram", queue_nothing, 5, TEN_BYTES, PAIR, RIGHT, "recvmsg getsockopt", 0, 0, 0, DATAGRAM, NOTHING},
+    {RECVFDS_MSGHDR, "recvfds_msghdr at the end of file", close_sender, 5, TEN_BYTES, PAIR, RIGHT, "recvmsg getsockopt", RECVFD_EOF, 0, 0, STREAM | SEQPACKET, NOTHING},
+
+    {SENDFDS_CMSG, "sendfds_cmsg of 3", NULL, 3, NO_DATA, PAIR, RIGHT, "", SENDFDS_CMSG_SPACE(3), 0, 0, 0, NOTHING},
+    {SENDFDS_CMSG, "sendfds_cmsg of 254", NULL, 254, NO_DATA, PAIR, RIGHT, "", -1, EINVAL, 0, 0, NOTHING},
+    {SENDFDS_CMSG, "sendfds_cmsg of NULL", NULL, 3, NO_DATA, PAIR, NULL_FDS, "", -1, EFAULT, 0, 0, NOTHING},
+
+    {RECVFDS_CMSG, "recvfds_cmsg of 3", queue_3_and_data, 5, TEN_BYTES, PAIR, RIGHT, "", 0, 0, 0, 0, NOTHING},
+    {RECVFDS_CMSG, "recvfds_cmsg of none", queue_data, 5, TEN_BYTES, PAIR, RIGHT, "", 0, 0, 0, 0, NOTHING},
+    {RECVFDS_CMSG, "recvfds_cmsg with MSG_DONTWAIT", queue_3_and_data, 5, 10, MSG_DONTWAIT, PAIR, RIGHT, "", -1, EINVAL, 0, 0, NOTHING},
+    {RECVFDS_CMSG, "recvfds_cmsg to NULL", queue_3_and_data, 5, TEN_BYTES, PAIR, NULL_FDS, "", -1, EFAULT, 0, 0, NOTHING},
+    {RECVFDS_CMSG, "recvfds_cmsg of 3 into 2", queue_3_and_data, 2, TEN_BYTES, PAIR, RIGHT, "close+", -1, EMSGSIZE, 0, 0, NOTHING},
+    {RECVFDS_CMSG, "recvfds_cmsg of 3 into 2, partial", queue_3_and_data, 2, 10, RECVFD_PARTIAL, PAIR, RIGHT, "close", 0, 0, 0, 0, NOTHING},
+    {RECVFDS_CMSG, "recvfds_cmsg with a full table", queue_3_and_data_with_room_for_2, 5, TEN_BYTES, PAIR, RIGHT, "getsockopt fcntl close+", -1, EMFILE, 0, 0, NOTHING},
+    {RECVFDS_CMSG, "recvfds_cmsg with a full table, partial", queue_3_and_data_with_room_for_2, 5, 10, RECVFD_PARTIAL, PAIR, RIGHT, "", 0, 0, 0, 0, NOTHING},
+    {RECVFDS_CMSG, "recvfds_cmsg of some that were refused", queue_3_and_data, 5, TEN_BYTES, PAIR, RIGHT, "getsockopt fcntl close+", -1, EACCES, 0, 0, REFUSED},
+    {RECVFDS_CMSG, "recvfds_cmsg of 3 and a pidfd", queue_3_and_pidfd, 5, TEN_BYTES, PAIR, RIGHT, "", 0, 0, 0, 0, NOTHING},
+    {RECVFDS_CMSG, "recvfds_cmsg of 3 and a pidfd into 2", queue_3_and_pidfd, 2, TEN_BYTES, PAIR, RIGHT, "close+", -1, EMSGSIZE, 0, SEQPACKET | DATAGRAM, NOTHING},
+
     {VERSION_OF_LIBRARY, "sendfd_version", NULL, 0, NO_DATA, PAIR, RIGHT, "", 0, 0, 0, 0, NOTHING},
 };
 /* clang-format on */
@@ -340,7 +388,8 @@ const size_t nsteps = sizeof steps / sizeof *steps;
 static bool is_a_send(const struct step *step)
 {
     return step->function == SENDFD || step->function == SENDFDS ||
-           step->function == SENDFDS_ALL || step->function == SENDFDS_MSG;
+           step->function == SENDFDS_ALL || step->function == SENDFDS_MSG ||
+           step->function == SENDFDS_MSGHDR;
 }
 
 static bool wants_pidfds(const struct step *step)
@@ -379,6 +428,40 @@ bool is_made(const struct step *step, int type)
            (!wants_pidfds(step) || has_pidfds);
 }
 
+/* The message of the functions that take one; recvfds_cmsg takes one that came. */
+static void set_message(const struct step *step)
+{
+    size_t first = step->len / 3, room = step->nfds > 0 ? (size_t)step->nfds : 0;
+    stage.buffers[0] = (struct iovec){stage.data, first};
+    stage.buffers[1] = (struct iovec){stage.data + first, step->len - first};
+    stage.message = (struct msghdr){.msg_iov = stage.buffers, .msg_iovlen = 2};
+    if (step->function == SENDFDS_MSGHDR)
+        memcpy(stage.data, "abcdefghij", step->len);
+    if (step->function == RECVFDS_MSGHDR || step->function == RECVFDS_CMSG) {
+        stage.message.msg_control = stage.control;
+        stage.message.msg_controllen = RECVFDS_CMSG_SPACE(room);
+    }
+    if (step->function != RECVFDS_CMSG)
+        return;
+    need(recvmsg(stage.pair[1], &stage.message, MSG_CMSG_CLOEXEC) == (ssize_t)step->len);
+    stage.messages[0] = 0;
+    if (step->simulated == REFUSED)
+        stage.message.msg_flags |= MSG_CTRUNC;
+}
+
+/* Pidfds are the caller's, and all that a wrong call has not touched. */
+static void close_control(const struct step *step, ssize_t returned, int error)
+{
+    bool untouched = error == EINVAL || error == EFAULT;
+    if ((step->function != RECVFDS_MSGHDR || returned < 0) &&
+        (step->function != RECVFDS_CMSG || (returned < 0 && !untouched)))
+        return;
+    struct cmsghdr *header = CMSG_FIRSTHDR(&stage.message);
+    for (; header; header = CMSG_NXTHDR(&stage.message, header))
+        close_fds((int *)(void *)CMSG_DATA(header),
+                  (int)((header->cmsg_len - CMSG_LEN(0)) / sizeof(int)));
+}
+
 void set_stage(const struct step *step, int type)
 {
     stage.before = count_fds();
@@ -393,6 +476,7 @@ void set_stage(const struct step *step, int type)
     if (step->prepare)
         step->prepare();
     stage.nfds = step->nfds;
+    set_message(step);
     errno = ERROR_BEFORE;
 }
 
@@ -433,6 +517,14 @@ ssize_t make_call(const struct step *step)
     case RECVFDS_MSG:
         return recvfds_msg(socket, received, &stage.nfds, stage.data, step->len,
                            step->flags);
+    case SENDFDS_MSGHDR:
+        return sendfds_msghdr(socket, sent, nfds, &stage.message, step->flags);
+    case RECVFDS_MSGHDR:
+        return recvfds_msghdr(socket, received, &stage.nfds, &stage.message, step->flags);
+    case SENDFDS_CMSG:
+        return sendfds_cmsg(sent, nfds, stage.control, sizeof stage.control);
+    case RECVFDS_CMSG:
+        return recvfds_cmsg(socket, received, &stage.nfds, &stage.message, step->flags);
     default:
         return strcmp(sendfd_version(), SENDFD_VERSION);
     }
@@ -449,6 +541,8 @@ static int given(const struct step *step, ssize_t returned)
     case RECVFDS:
     case RECVFDS_ALL:
         return returned > 0 ? (int)returned : 0;
+    case RECVFDS_MSGHDR:
+    case RECVFDS_CMSG:
     case RECVFDS_MSG: /* a call that fails leaves *nfds as it was */
         return returned >= 0 ? stage.nfds : step->nfds - stage.nfds;
     default:
@@ -512,6 +606,7 @@ struct result examine(const struct step *step, int type, ssize_t returned, int e
     for (int i = 0; i < result.given; i++)
         if (stage.received[i] >= 0)
             close(stage.received[i]);
+    close_control(step, returned, error);
     if (wants_pidfds(step)) /* which raw_receive does not close */
         set_option(stage.pair[1], PASSPIDFD, 0);
     result.queued = stage.pair[1] < 0 ? -1 : take_the_rest(type);
@@ -544,7 +639,9 @@ static int sent(const struct step *step, ssize_t returned)
 {
     if (!is_a_send(step) || returned < 0)
         return 0;
-    return step->function == SENDFDS_MSG ? step->nfds : (int)returned;
+    return step->function == SENDFDS_MSG || step->function == SENDFDS_MSGHDR
+               ? step->nfds
+               : (int)returned;
 }
 
 int expected_queue(const struct step *step, int taken, ssize_t returned)

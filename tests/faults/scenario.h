@@ -1,4 +1,4 @@
-/* What the nine functions do, succeeding and failing, as a list of steps: each
+/* What the functions do, succeeding and failing, as a list of steps: each
  * with what it returns and the system calls that it makes. fault_scenario.c makes
  * those calls fail, seccomp_scenario.c forbids all others, stack_use.c measures. */
 #ifndef SCENARIO_H
@@ -17,6 +17,10 @@ enum function {
     RECVFDS_ALL,
     SENDFDS_MSG,
     RECVFDS_MSG,
+    SENDFDS_MSGHDR,
+    RECVFDS_MSGHDR,
+    SENDFDS_CMSG,
+    RECVFDS_CMSG,
     VERSION_OF_LIBRARY,
     FUNCTIONS
 };
@@ -38,7 +42,7 @@ struct step {
     const char *name;
     void (*prepare)(void); /* unless it is NULL */
     int nfds;              /* to send, or what there is room for */
-    size_t len;            /* of data: sendfds_msg and recvfds_msg */
+    size_t len;            /* of data: the functions of messages */
     int flags;             /* of those */
     enum { PAIR, CLOSED, FILE_INSTEAD, INTERNET } socket;
     enum { RIGHT, NULL_FDS, BAD_FD } fds;

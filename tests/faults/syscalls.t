@@ -30,6 +30,10 @@ recvfds_all of 2 messages|recvmsg recvmsg
 recvfds_msg of 3 and data|recvmsg
 recvfds_msg of data|recvmsg
 recvfds_msg with MSG_PEEK|recvmsg
+sendfds_msghdr of 3 and data|getsockname sendmsg
+sendfds_msghdr of data|sendmsg
+recvfds_msghdr of 3 and data|recvmsg
+recvfds_msghdr of data|recvmsg
 end
 }
 
