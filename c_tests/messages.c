@@ -283,6 +283,34 @@ static void plain_loop(const struct socket_type *type)
     close_pair(pair);
 }
 
+/* The manual forbids it, but nothing is lost: *nfds inside the array is written before
+ * the descriptors, of which one may then be in its place. */
+static void count_inside_the_array(const struct socket_type *type, int place)
+{
+    int pair[2], fds[4] = {-7, -7, -7, -7};
+    char byte;
+    socket_pair(type->type, pair);
+    int before = count_fds();
+    fds[place] = 4;
+    need(raw_send(pair[0], "a", 1, files, 3) == 1);
+    is(recvfds_msg(pair[1], fds, fds + place, &byte, 1, 0), 1,
+       "%s: *nfds is place %d of the array", type->name, place);
+    /* The count could be the number of one that was sent. */
+    if (ok(same_files(fds, files, 3) && fds[place % 3] != files[place % 3],
+           "%s: all descriptors are in it", type->name))
+        close_fds(fds, 3);
+    is(fds[3], place == 3 ? 3 : -7, "%s: the place behind them", type->name);
+    is(count_fds(), before, "%s: none is lost", type->name);
+
+    fds[place] = 2;
+    need(raw_send(pair[0], "a", 1, files, 3) == 1);
+    fails(recvfds_msg(pair[1], fds, fds + place, &byte, 1, 0), EMSGSIZE,
+          "%s: with room for 2", type->name);
+    is(fds[place], 2, "%s: *nfds is as it was", type->name);
+    is(count_fds(), before, "%s: all are closed", type->name);
+    close_pair(pair);
+}
+
 int main(void)
 {
     int before = count_fds();
@@ -305,6 +333,8 @@ int main(void)
         kept_after_failures(type);
         kept_after_other_failures(type);
         plain_loop(type);
+        for (int place = 0; place < 4; place++)
+            count_inside_the_array(type, place);
     }
     close_fds(files, SENDFD_MAX_FDS);
     is(count_fds(), before, "no descriptor is left open");
