@@ -61,6 +61,10 @@ static void wrong_sends(const char *name, int socket)
         fails(sendfds_msg(socket, null_fds, 0, null_data, len, 0), EINVAL,
               "%s: without descriptors too", name);
     }
+    fails(sendfds_msg(-1, files, 1, no_data, 0, 0), EBADF,
+          "%s: without data to descriptor -1, whose type decides", name);
+    fails(sendfds_msg(files[0], files, 1, no_data, 0, 0), ENOTSOCK,
+          "%s: without data to a file", name);
     fails(sendfds_msg(socket, null_fds, 1, "abc", 3, 0), EFAULT,
           "%s: sendfds_msg of a descriptor from NULL", name);
     fails(sendfds_msg(socket, files, 3, null_data, 3, 0), EFAULT,

@@ -158,22 +158,31 @@ static void empty_message(const struct socket_type *type)
     close_pair(pair);
 }
 
-/* A message without data that has descriptors, which only a peer without the
- * library sends, is no end of file. */
+/* Descriptors without data, as systemd's journal wants them, are a message and no end
+ * of file; but a stream would drop them, and report success. */
 static void descriptors_alone(const struct socket_type *type, int nfds)
 {
     static int fds[SENDFD_MAX_FDS];
-    int pair[2], count = SENDFD_MAX_FDS;
+    int pair[2];
     char data[8];
-    if (type->type == SOCK_STREAM)
-        return;
     socket_pair(type->type, pair);
-    need(raw_send(pair[0], NULL, 0, files, nfds) == 0);
-    is(recvfds_msg(pair[1], fds, &count, data, sizeof data, 0), 0,
-       "%s: %d descriptors without data", type->name, nfds);
-    is(count, nfds, "%s: come", type->name);
-    ok(same_files(files, fds, nfds), "%s: the right ones", type->name);
-    close_fds(fds, nfds);
+    for (int i = 0; i < 2; i++) {
+        const char *from = i ? NULL : data;
+        if (type->type == SOCK_STREAM) {
+            fails(sendfds_msg(pair[0], files, nfds, from, 0, 0), EINVAL,
+                  "%s: %d descriptors without data", type->name, nfds);
+            continue;
+        }
+        int count = SENDFD_MAX_FDS;
+        is(sendfds_msg(pair[0], files, nfds, from, 0, 0), 0,
+           "%s: %d descriptors without data", type->name, nfds);
+        is(recvfds_msg(pair[1], fds, &count, data, sizeof data, 0), 0,
+           "%s: are received without data", type->name);
+        is(count, nfds, "%s: all of them", type->name);
+        ok(same_files(files, fds, nfds), "%s: the right ones", type->name);
+        close_fds(fds, nfds);
+    }
+    ok(is_empty(pair[1]), "%s: nothing is left in the queue", type->name);
     close_pair(pair);
 }
 

@@ -1,6 +1,7 @@
 /* What is no Unix-domain socket. TCP and UDP swallow the descriptors and report
- * success, so that a send must refuse before anything goes, and a receive must
- * not call what comes a message without descriptor or an end of file. */
+ * success, so that a send of descriptors must refuse before anything goes, and a receive
+ * that wants some must not call what comes a message without descriptor or an end of
+ * file. What needs no descriptor works there as everywhere. */
 #include "peer.h"
 #include "sendfd.h"
 #include "tap.h"
@@ -80,6 +81,8 @@ static void sends_are_refused(const char *name, int pair[2])
 {
     int fds[3];
     char byte = 0;
+    struct iovec iov = {.iov_base = "abc", .iov_len = 3};
+    struct msghdr message = {.msg_iov = &iov, .msg_iovlen = 1};
     open_files(fds, 3);
     fails(sendfd(pair[0], fds[0]), EAFNOSUPPORT, "%s: sendfd", name);
     fails(sendfds(pair[0], fds, 1), EAFNOSUPPORT, "%s: sendfds of 1", name);
@@ -87,6 +90,13 @@ static void sends_are_refused(const char *name, int pair[2])
     fails(sendfds_all(pair[0], fds, 3), EAFNOSUPPORT, "%s: sendfds_all", name);
     fails(sendfds_msg(pair[0], fds, 3, "abc", 3, 0), EAFNOSUPPORT, "%s: sendfds_msg",
           name);
+    fails(sendfds_msg(pair[0], fds, 3, NULL, 0, 0), EAFNOSUPPORT,
+          "%s: sendfds_msg of descriptors alone", name);
+    fails(sendfds_msghdr(pair[0], fds, 3, &message, 0), EAFNOSUPPORT,
+          "%s: sendfds_msghdr", name);
+    message.msg_iovlen = 0;
+    fails(sendfds_msghdr(pair[0], fds, 3, &message, 0), EAFNOSUPPORT,
+          "%s: of descriptors alone", name);
     need(send(pair[0], "M", 1, 0) == 1);
     need(recv(pair[1], &byte, 1, 0) == 1);
     is(byte, 'M', "%s: nothing was sent", name);
@@ -103,36 +113,85 @@ static void receives_are_refused(const char *name, int pair[2])
     need(send(pair[0], "c", 1, 0) == 1);
     fails(recvfds_all(pair[1], fds, 2), EAFNOSUPPORT, "%s: recvfds_all of a byte", name);
     ok(fds[0] == -7 && fds[1] == -7, "%s: which writes no descriptor", name);
-    int nfds = 2;
-    char data[4] = "";
-    is(sendfds_msg(pair[0], NULL, 0, "abc", 3, 0), 3, "%s: sendfds_msg of bytes alone",
-       name);
-    is(recvfds_msg(pair[1], fds, &nfds, data, sizeof data, 0), 3,
-       "%s: recvfds_msg receives bytes", name);
-    ok(nfds == 0 && strcmp(data, "abc") == 0, "%s: without descriptors", name);
     set_nonblocking(pair[1]);
     fails(recvfd(pair[1]), EAGAIN, "%s: recvfd of nothing", name);
+    need(fcntl(pair[1], F_SETFL, 0) == 0);
+}
+
+/* Where there is no descriptor a program has one path for TCP, UDP and Unix. */
+static void bytes_alone(const char *name, int pair[2])
+{
+    for (int with_array = 0; with_array < 2; with_array++) {
+        int fds[2] = {-7, -7}, nfds = 2 * with_array;
+        char data[4] = "";
+        struct iovec iov = {.iov_base = "abc", .iov_len = 3};
+        struct msghdr message = {.msg_iov = &iov, .msg_iovlen = 1};
+        is(sendfds_msg(pair[0], NULL, 0, "abc", 3, 0), 3,
+           "%s: sendfds_msg of bytes alone", name);
+        is(recvfds_msg(pair[1], with_array ? fds : NULL, &nfds, data, sizeof data, 0), 3,
+           "%s: recvfds_msg receives them", name);
+        ok(nfds == 0 && strcmp(data, "abc") == 0, "%s: without descriptors", name);
+
+        is(sendfds_msghdr(pair[0], NULL, 0, &message, 0), 3,
+           "%s: sendfds_msghdr of bytes alone", name);
+        nfds = 2 * with_array;
+        memset(data, 0, sizeof data);
+        iov = (struct iovec){.iov_base = data, .iov_len = sizeof data};
+        is(recvfds_msghdr(pair[1], with_array ? fds : NULL, &nfds, &message, 0), 3,
+           "%s: recvfds_msghdr receives them", name);
+        ok(nfds == 0 && strcmp(data, "abc") == 0, "%s: without descriptors", name);
+        ok(fds[0] == -7 && fds[1] == -7, "%s: and no descriptor is written", name);
+    }
+}
+
+/* The end of file of a connection, or an empty datagram. */
+static void no_bytes(const char *name, int socket, int returns)
+{
+    int fds[2], nfds = 2;
+    char data[4];
+    struct iovec iov = {.iov_base = data, .iov_len = sizeof data};
+    struct msghdr message = {.msg_iov = &iov, .msg_iovlen = 1};
+    is(recvfds_msg(socket, fds, &nfds, data, sizeof data, MSG_PEEK), returns,
+       "%s: recvfds_msg of nothing", name);
+    is(nfds, returns < 0 ? 2 : 0, "%s: *nfds", name);
+    nfds = 2;
+    is(recvfds_msghdr(socket, fds, &nfds, &message, 0), returns,
+       "%s: recvfds_msghdr of nothing", name);
+    is(nfds, returns < 0 ? 2 : 0, "%s: *nfds", name);
+}
+
+/* A datagram that is longer than the buffer: an error of the one, a flag of the other. */
+static void long_datagram(const char *name, int pair[2])
+{
+    int fds[2], nfds = 2;
+    char data[4];
+    struct iovec iov = {.iov_base = data, .iov_len = sizeof data};
+    struct msghdr message = {.msg_iov = &iov, .msg_iovlen = 1};
+    need(send(pair[0], "abcde", 5, 0) == 5 && send(pair[0], "abcde", 5, 0) == 5);
+    fails(recvfds_msg(pair[1], fds, &nfds, data, sizeof data, 0), EMSGSIZE,
+          "%s: recvfds_msg of a longer datagram", name);
+    is(recvfds_msghdr(pair[1], fds, &nfds, &message, 0), 4,
+       "%s: recvfds_msghdr of a longer datagram", name);
+    ok(nfds == 0 && message.msg_flags & MSG_TRUNC, "%s: is cut, and told so", name);
 }
 
 static void with_protocol(const struct protocol *protocol)
 {
-    int pair[2], fd, fds[2], nfds = 2;
-    char data[4];
+    int pair[2], fd;
     if (!connected_pair(protocol, pair)) {
         tap_skip("no %s here", protocol->name);
         return;
     }
     sends_are_refused(protocol->name, pair);
     receives_are_refused(protocol->name, pair);
-    need(fcntl(pair[1], F_SETFL, 0) == 0);
+    bytes_alone(protocol->name, pair);
     if (protocol->type == SOCK_DGRAM) {
         need(send(pair[0], "", 0, 0) == 0);
         fails(recvfd(pair[1]), EAFNOSUPPORT, "%s: recvfd of an empty datagram",
               protocol->name);
         need(send(pair[0], "", 0, 0) == 0);
-        is(recvfds_msg(pair[1], fds, &nfds, data, sizeof data, 0), 0,
-           "%s: recvfds_msg of an empty datagram", protocol->name);
-        is(nfds, 0, "%s: it brings no descriptor", protocol->name);
+        no_bytes(protocol->name, pair[1], 0);
+        long_datagram(protocol->name, pair);
         close_pair(pair);
         return;
     }
@@ -142,9 +201,7 @@ static void with_protocol(const struct protocol *protocol)
           protocol->name);
     fails(recvfds_all(pair[1], &fd, 1), EAFNOSUPPORT,
           "%s: recvfds_all at the end of file", protocol->name);
-    is(recvfds_msg(pair[1], fds, &nfds, data, sizeof data, 0), RECVFD_EOF,
-       "%s: recvfds_msg at the end of file", protocol->name);
-    is(nfds, 2, "%s: *nfds is as it was", protocol->name);
+    no_bytes(protocol->name, pair[1], RECVFD_EOF);
     close(pair[1]);
 }
 
