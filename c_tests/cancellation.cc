@@ -69,11 +69,38 @@ int send_message(int socket, int fd)
     return static_cast<int>(sendfds_msg(socket, &fd, 1, "ab", 2, 0));
 }
 
-const Call calls[] = {
-    {"recvfd", receive_one, false},      {"recvfds", receive_some, false},
-    {"recvfds_all", receive_all, false}, {"recvfds_msg", receive_message, false},
-    {"sendfd", send_one, true},          {"sendfds", send_some, true},
-    {"sendfds_all", send_all, true},     {"sendfds_msg", send_message, true}};
+int receive_msghdr(int socket, int)
+{
+    int fds[3], nfds = 3;
+    char data[4];
+    iovec iov = {data, sizeof data};
+    msghdr message = msghdr();
+    message.msg_iov = &iov;
+    message.msg_iovlen = 1;
+    ssize_t bytes = recvfds_msghdr(socket, fds, &nfds, &message, 0);
+    return bytes == 1 && nfds == 1 ? fds[0] : -1;
+}
+
+int send_msghdr(int socket, int fd)
+{
+    char data[2] = {'a', 'b'};
+    iovec iov[2] = {{data, 1}, {data + 1, 1}};
+    msghdr message = msghdr();
+    message.msg_iov = iov;
+    message.msg_iovlen = 2;
+    return static_cast<int>(sendfds_msghdr(socket, &fd, 1, &message, 0));
+}
+
+const Call calls[] = {{"recvfd", receive_one, false},
+                      {"recvfds", receive_some, false},
+                      {"recvfds_all", receive_all, false},
+                      {"recvfds_msg", receive_message, false},
+                      {"sendfd", send_one, true},
+                      {"sendfds", send_some, true},
+                      {"sendfds_all", send_all, true},
+                      {"sendfds_msg", send_message, true},
+                      {"recvfds_msghdr", receive_msghdr, false},
+                      {"sendfds_msghdr", send_msghdr, true}};
 
 enum Cancellation { WHILE_BLOCKED, PENDING, DISABLED };
 

@@ -71,6 +71,42 @@ static ssize_t receive_a_part(int socket, int *fds)
     return recvfds_msg(socket, fds, &nfds, &byte, 1, 0);
 }
 
+static ssize_t receive_two_by_msghdr(int socket, int *fds)
+{
+    int nfds = 2;
+    char data[8];
+    struct iovec iov = {.iov_base = data, .iov_len = sizeof data};
+    struct msghdr message = {.msg_iov = &iov, .msg_iovlen = 1};
+    return recvfds_msghdr(socket, fds, &nfds, &message, 0);
+}
+
+/* The same, but what there is room for comes. */
+static ssize_t receive_some_of_five(int socket, int *fds)
+{
+    int nfds = 2;
+    char data[8];
+    struct iovec iov = {.iov_base = data, .iov_len = sizeof data};
+    struct msghdr message = {.msg_iov = &iov, .msg_iovlen = 1};
+    ssize_t bytes = recvfds_msghdr(socket, fds, &nfds, &message, RECVFD_PARTIAL);
+    return bytes == 2 ? nfds : -1;
+}
+
+static ssize_t receive_two_by_cmsg(int socket, int *fds)
+{
+    int nfds = 2;
+    char data[8];
+    _Alignas(struct cmsghdr) char control[RECVFDS_CMSG_SPACE(SENT)];
+    struct iovec iov = {.iov_base = data, .iov_len = sizeof data};
+    struct msghdr message = {
+        .msg_iov = &iov,
+        .msg_iovlen = 1,
+        .msg_control = control,
+        .msg_controllen = sizeof control,
+    };
+    need(recvmsg(socket, &message, MSG_CMSG_CLOEXEC) == 2);
+    return recvfds_cmsg(socket, fds, &nfds, &message, 0);
+}
+
 /* The first one also has libc load what it needs to cancel a thread, for which there is
  * no room in a full table. */
 static const struct receive receives[] = {
@@ -81,6 +117,16 @@ static const struct receive receives[] = {
     {"recvfds_msg of 5 with room for none", receive_without_room, SENT, 0, false, true,
      -1, EMSGSIZE, 0},
     {"recvfds_msg of a longer datagram", receive_a_part, SENT, 0, false, false, -1,
+     EMSGSIZE, 0},
+    {"recvfds_msghdr of 5 with room for 2", receive_two_by_msghdr, SENT, 0, false, true,
+     -1, EMSGSIZE, 0},
+    {"recvfds_msghdr of 5 and a pidfd", receive_two_by_msghdr, SENT, 0, true, true, -1,
+     EMSGSIZE, 0},
+    {"recvfds_msghdr of 2 of 5 and a pidfd", receive_some_of_five, SENT, 0, true, true, 2,
+     0, 2},
+    {"recvfds_cmsg of 5 with room for 2", receive_two_by_cmsg, SENT, 0, false, true, -1,
+     EMSGSIZE, 0},
+    {"recvfds_cmsg of 5 and a pidfd", receive_two_by_cmsg, SENT, 0, true, true, -1,
      EMSGSIZE, 0},
     {"recvfds of 5 with a full table", receive_five, SENT, 3, false, true, -1, EMFILE, 0},
     {"recvfds of 5 and a pidfd", receive_five, SENT, 0, true, true, SENT, 0, SENT},

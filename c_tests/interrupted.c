@@ -88,21 +88,39 @@ static int send_message(void)
     return (int)sendfds_msg(pair[0], &file, 1, "m", 1, 0);
 }
 
+static int receive_msghdr(void)
+{
+    int nfds = 1;
+    char data[4];
+    struct iovec iov = {.iov_base = data, .iov_len = sizeof data};
+    struct msghdr message = {.msg_iov = &iov, .msg_iovlen = 1};
+    return (int)recvfds_msghdr(pair[1], &received_file, &nfds, &message, 0);
+}
+
+static int send_msghdr(void)
+{
+    struct iovec iov = {.iov_base = "m", .iov_len = 1};
+    struct msghdr message = {.msg_iov = &iov, .msg_iovlen = 1};
+    return (int)sendfds_msghdr(pair[0], &file, 1, &message, 0);
+}
+
 struct call {
     const char *name;
     int (*make)(void);
     int nfds; /* that it sends, which is what it returns */
 };
 
-#define CALLS 4
+#define CALLS 5
 static const struct call receives[CALLS] = {{"recvfd", receive_one, 0},
                                             {"recvfds", receive_some, 0},
                                             {"recvfds_msg", receive_message, 0},
-                                            {"recvfds_all", receive_all, 0}};
+                                            {"recvfds_all", receive_all, 0},
+                                            {"recvfds_msghdr", receive_msghdr, 0}};
 static const struct call sends[CALLS] = {{"sendfd", send_one, 1},
                                          {"sendfds", send_some, 2},
                                          {"sendfds_msg", send_message, 1},
-                                         {"sendfds_all", send_all, 2}};
+                                         {"sendfds_all", send_all, 2},
+                                         {"sendfds_msghdr", send_msghdr, 1}};
 
 /* What a call returns while handlers run; runs when_over at the number of them
  * that is given. */

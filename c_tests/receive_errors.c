@@ -13,11 +13,16 @@ static void all_fail(int socket, int error, const char *what)
 {
     int fds[3] = {-7, -7, -7}, nfds = 3;
     char data[4];
+    struct iovec iov = {.iov_base = data, .iov_len = sizeof data};
+    struct msghdr message = {.msg_iov = &iov, .msg_iovlen = 1};
     fails(recvfd(socket), error, "recvfd: %s", what);
     fails(recvfds(socket, fds, 3), error, "recvfds: %s", what);
     fails(recvfds_all(socket, fds, 3), error, "recvfds_all: %s", what);
     fails(recvfds_msg(socket, fds, &nfds, data, sizeof data, 0), error, "recvfds_msg: %s",
           what);
+    fails(recvfds_msghdr(socket, fds, &nfds, &message, 0), error, "recvfds_msghdr: %s",
+          what);
+    is(nfds, 3, "%s: *nfds is as it was", what);
     ok(fds[0] == -7 && fds[1] == -7 && fds[2] == -7, "%s: nothing is written", what);
 }
 

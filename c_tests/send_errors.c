@@ -33,6 +33,15 @@ static bool are_open(const int *fds, int nfds)
     return true;
 }
 
+/* Three bytes in two buffers. */
+static ssize_t send_msghdr(int socket, const int *fds, int nfds)
+{
+    struct iovec iov[2] = {{.iov_base = "ab", .iov_len = 2},
+                           {.iov_base = "c", .iov_len = 1}};
+    struct msghdr message = {.msg_iov = iov, .msg_iovlen = 2};
+    return sendfds_msghdr(socket, fds, nfds, &message, 0);
+}
+
 /* sendfd of the first fails with error, and so do those that send them all. */
 static void all_fail(const char *name, int socket, const int *fds, int nfds, int error)
 {
@@ -40,6 +49,7 @@ static void all_fail(const char *name, int socket, const int *fds, int nfds, int
     fails(sendfds(socket, fds, nfds), error, "%s: sendfds of %d", name, nfds);
     fails(sendfds_all(socket, fds, nfds), error, "%s: sendfds_all", name);
     fails(sendfds_msg(socket, fds, nfds, "abc", 3, 0), error, "%s: sendfds_msg", name);
+    fails(send_msghdr(socket, fds, nfds), error, "%s: sendfds_msghdr", name);
     ok(are_open(fds, nfds), "%s: the caller's descriptors are open", name);
 }
 
@@ -62,6 +72,7 @@ static void bad_descriptors(const struct socket_type *type)
         fails(sendfds_all(pair[0], array, 5), EBADF, "%s: sendfds_all", type->name);
         fails(sendfds_msg(pair[0], array, 5, "abc", 3, 0), EBADF, "%s: sendfds_msg",
               type->name);
+        fails(send_msghdr(pair[0], array, 5), EBADF, "%s: sendfds_msghdr", type->name);
         is(array[i], i % 2 ? closed[0] : -1, "%s: the array is not written", type->name);
     }
     ok(are_open(fds, 5), "%s: the good ones are open", type->name);
@@ -91,8 +102,8 @@ static int one_left(const struct socket_type *type)
 
 static void peer_closed(const struct socket_type *type, const int *fds)
 {
-    int left[4];
-    for (int i = 0; i < 4; i++)
+    int left[5];
+    for (int i = 0; i < 5; i++)
         left[i] = one_left(type);
     tap_note("%s: the peer has closed", type->name);
     if (type->type == SOCK_DGRAM) {
@@ -102,11 +113,13 @@ static void peer_closed(const struct socket_type *type, const int *fds)
         fails(sendfds_all(left[2], fds, 3), ECONNREFUSED, "%s: sendfds_all", type->name);
         fails(sendfds_msg(left[3], fds, 3, "abc", 3, 0), ECONNREFUSED, "%s: sendfds_msg",
               type->name);
+        fails(send_msghdr(left[4], fds, 3), ECONNREFUSED, "%s: sendfds_msghdr",
+              type->name);
     } else {
         all_fail(type->name, left[0], fds, 3, EPIPE);
     }
     is(broken_pipes, 0, "%s: no SIGPIPE", type->name);
-    close_fds(left, 4);
+    close_fds(left, 5);
 }
 
 /* The sender may not send any more: its peer sees the end of file and no byte. */

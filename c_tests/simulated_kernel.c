@@ -30,6 +30,58 @@ static int receive_message(struct scene *scene)
     return nfds > 0 ? nfds : failure(ENOMSG);
 }
 
+/* With two buffers, and one for the other control messages, in which no pidfd fits. */
+static int receive_msghdr(struct scene *scene)
+{
+    int nfds = 5;
+    char data[2];
+    unsigned char control[CMSG_LEN(0)];
+    struct iovec iov[] = {{.iov_base = data, .iov_len = 1},
+                          {.iov_base = data + 1, .iov_len = 1}};
+    struct msghdr message = {
+        .msg_iov = iov,
+        .msg_iovlen = 2,
+        .msg_control = control,
+        .msg_controllen = sizeof control,
+    };
+    ssize_t bytes = recvfds_msghdr(scene->pair[1], scene->returned, &nfds, &message, 0);
+    if (bytes < 0)
+        return nfds == 5 && message.msg_controllen == sizeof control ? -1 : -3;
+    return nfds > 0 ? nfds : failure(ENOMSG);
+}
+
+/* What a caller makes of a message that it has received itself. A pidfd is its own, and
+ * it trusts the kernel not to tell more than there was room for. */
+static int receive_cmsg(struct scene *scene)
+{
+    int nfds = 5, pidfd = -1;
+    char data[2];
+    _Alignas(struct cmsghdr) char control[RECVFDS_CMSG_SPACE(5)];
+    struct iovec iov = {.iov_base = data, .iov_len = sizeof data};
+    struct msghdr message = {
+        .msg_iov = &iov,
+        .msg_iovlen = 1,
+        .msg_control = control,
+        .msg_controllen = sizeof control,
+    };
+    need(recvmsg(scene->pair[1], &message, MSG_CMSG_CLOEXEC) >= 0);
+    if (message.msg_controllen > sizeof control)
+        message.msg_controllen = sizeof control;
+    if (recvfds_cmsg(scene->pair[1], scene->returned, &nfds, &message, 0) < 0) {
+        int error = errno;
+        struct cmsghdr *header = find_control(&message, SOL_SOCKET, SCM_RIGHTS);
+        if (header || find_control(&message, SOL_SOCKET, PIDFD) || nfds != 5)
+            return -3;
+        return failure(error);
+    }
+    struct cmsghdr *header = find_control(&message, SOL_SOCKET, PIDFD);
+    if (header)
+        memcpy(&pidfd, CMSG_DATA(header), sizeof pidfd);
+    if (pidfd >= 0)
+        close(pidfd);
+    return nfds > 0 ? nfds : failure(ENOMSG);
+}
+
 static int (*receive)(struct scene *scene);
 
 static bool are_untouched(const struct scene *scene)
@@ -141,6 +193,50 @@ static void calls_of_a_message(int nfds, int room, size_t len)
     close_pair(pair);
 }
 
+/* The same with several buffers, and with other control messages both ways. */
+static void calls_of_a_msghdr(int nfds, int room)
+{
+    _Alignas(struct cmsghdr) char control[CMSG_SPACE(sizeof(struct ucred))];
+    struct ucred ids = {.pid = getpid(), .uid = getuid(), .gid = getgid()};
+    int pair[2], fds[SENDFD_MAX_FDS] = {0}, count = room;
+    char data[] = "abcdef";
+    struct iovec iov[2] = {{.iov_base = data, .iov_len = 4},
+                           {.iov_base = data + 4, .iov_len = 2}};
+    struct msghdr message = {
+        .msg_iov = iov,
+        .msg_iovlen = 2,
+        .msg_control = control,
+        .msg_controllen =
+            put_control(control, 0, SOL_SOCKET, SCM_CREDENTIALS, &ids, sizeof ids),
+    };
+    socket_pair(SOCK_STREAM, pair);
+    need(set_option(pair[1], SO_PASSCRED, 1));
+    reset_kernel();
+    is(sendfds_msghdr(pair[0], fds, nfds, &message, MSG_DONTWAIT), 6,
+       "sendfds_msghdr of %d", nfds);
+    ok(kernel.domain_calls == (nfds > 0) && kernel.sendmsgs == 1,
+       "one sendmsg, and one call that tells the domain if there are descriptors");
+    is(calls_made(), 1 + kernel.domain_calls, "no other call");
+    is(kernel.send_flags, MSG_NOSIGNAL | MSG_DONTWAIT, "the flags, and MSG_NOSIGNAL");
+    is((long)kernel.send_controllen,
+       (long)(CMSG_SPACE(sizeof ids) + (nfds ? SENDFDS_CMSG_SPACE((size_t)nfds) : 0)),
+       "the caller's control message, and one for the descriptors");
+    reset_kernel();
+    is(recvfds_msghdr(pair[1], fds, &count, &message, MSG_DONTWAIT), 6,
+       "recvfds_msghdr with room for %d", room);
+    is(count, nfds, "the descriptors");
+    is(kernel.recvmsgs, 1, "one recvmsg");
+    is(calls_made(), 1, "no other call");
+    is(kernel.receive_flags, MSG_CMSG_CLOEXEC | MSG_DONTWAIT,
+       "the flags, and MSG_CMSG_CLOEXEC");
+    ok(find_control(&message, SOL_SOCKET, SCM_CREDENTIALS) != NULL, "the credentials");
+    size_t most = room > SENDFD_MAX_FDS ? SENDFD_MAX_FDS : (size_t)room;
+    ok(kernel.receive_controllen >= CMSG_SPACE(sizeof(int) * most) + 512,
+       "room for the descriptors and 512 bytes beside");
+    close_fds(fds, count);
+    close_pair(pair);
+}
+
 /* SO_SNDTIMEO: the sleeps are as long as it is, to the microsecond, whether it is told
  * in seconds, in microseconds or in both; the last one is cut to what is left. */
 static void limits_of_the_wait(int socket)
@@ -191,6 +287,7 @@ static void too_many_in_flight(void)
 {
     static const long sleeps[] = {1000, 2000, 4000, 8000, 16000, 32000, 32000, 32000};
     int pair[2], fds[2] = {0, 1};
+    struct iovec iov = {.iov_base = "a", .iov_len = 1};
     bool right = true;
     socket_pair(SOCK_STREAM, pair);
     reset_kernel();
@@ -224,11 +321,14 @@ static void too_many_in_flight(void)
     fails(sendfd(pair[0], 0), ETOOMANYREFS, "sendfd does not wait");
     fails(sendfds(pair[0], fds, 2), ETOOMANYREFS, "nor does sendfds");
     fails(sendfds_msg(pair[0], fds, 2, "a", 1, 0), ETOOMANYREFS, "nor sendfds_msg");
+    fails(sendfds_msghdr(pair[0], fds, 2,
+                         &(struct msghdr){.msg_iov = &iov, .msg_iovlen = 1}, 0),
+          ETOOMANYREFS, "nor sendfds_msghdr");
     set_nonblocking(pair[0]);
     fails(sendfds_all(pair[0], fds, 2), ETOOMANYREFS,
           "nor sendfds_all on a non-blocking socket");
     is(kernel.sleeps, 0, "none sleeps");
-    is(kernel.sendmsgs, 4, "or tries again");
+    is(kernel.sendmsgs, 5, "or tries again");
     close_pair(pair);
 }
 
@@ -240,6 +340,8 @@ static void errors_of_a_send(void)
         ECONNREFUSED, EPIPE,  EACCES,   EBADF, EINVAL, ETOOMANYREFS, ENOTCONN,
     };
     int pair[2], fds[2] = {0, 1};
+    struct iovec iov = {.iov_base = "a", .iov_len = 1};
+    struct msghdr message = {.msg_iov = &iov, .msg_iovlen = 1};
     socket_pair(SOCK_STREAM, pair);
     for (size_t i = 0; i < sizeof errors / sizeof errors[0]; i++) {
         reset_kernel();
@@ -248,11 +350,13 @@ static void errors_of_a_send(void)
         fails(sendfds(pair[0], fds, 2), errors[i], "sendfds: %s", strerror(errors[i]));
         fails(sendfds_msg(pair[0], fds, 2, "a", 1, 0), errors[i], "sendfds_msg: %s",
               strerror(errors[i]));
+        fails(sendfds_msghdr(pair[0], fds, 2, &message, 0), errors[i],
+              "sendfds_msghdr: %s", strerror(errors[i]));
         if (errors[i] == ETOOMANYREFS)
             set_nonblocking(pair[0]);
         fails(sendfds_all(pair[0], fds, 2), errors[i], "sendfds_all: %s",
               strerror(errors[i]));
-        is(kernel.sendmsgs, 4, "one sendmsg each");
+        is(kernel.sendmsgs, 5, "one sendmsg each");
     }
     reset_kernel();
     kernel.getsockopt_error = ENOBUFS;
@@ -261,6 +365,8 @@ static void errors_of_a_send(void)
     fails(sendfds_all(pair[0], fds, 2), ENOBUFS, "sendfds_all: getsockopt fails");
     fails(sendfds_msg(pair[0], fds, 2, "a", 1, 0), ENOBUFS,
           "sendfds_msg: getsockopt fails");
+    fails(sendfds_msghdr(pair[0], fds, 2, &message, 0), ENOBUFS,
+          "sendfds_msghdr: getsockopt fails");
     is(kernel.sendmsgs, 0, "no sendmsg then");
     close_pair(pair);
 }
@@ -283,7 +389,12 @@ static void errors_of_a_receive(void)
               strerror(errors[i]));
         fails(recvfds_msg(pair[1], fds, &nfds, data, 4, 0), errors[i], "recvfds_msg: %s",
               strerror(errors[i]));
-        is(kernel.recvmsgs, 4, "one recvmsg each");
+        struct iovec iov = {.iov_base = data, .iov_len = 4};
+        struct msghdr message = {.msg_iov = &iov, .msg_iovlen = 1};
+        fails(recvfds_msghdr(pair[1], fds, &nfds, &message, 0), errors[i],
+              "recvfds_msghdr: %s", strerror(errors[i]));
+        is(nfds, 2, "*nfds is as it was");
+        is(kernel.recvmsgs, 5, "one recvmsg each");
     }
     reset_kernel();
     need(send(pair[0], "a", 1, 0) == 1);
@@ -379,6 +490,11 @@ static void order_of_errors(void)
     end_scene(&scene, "too many and a refused slot");
 
     set_scene(&scene, 1);
+    deliver(SCM_RIGHTS, (int[]){-ENFILE, scene.files[0], -1, -1, -1, -1}, 6);
+    fails(receive(&scene), EMSGSIZE, "six slots with room for five: EMSGSIZE");
+    end_scene(&scene, "six slots with room for five");
+
+    set_scene(&scene, 1);
     deliver(SCM_RIGHTS, (int[]){scene.files[0], -ENFILE}, 2);
     kernel.flags = MSG_CTRUNC;
     fails(receive(&scene), ENFILE, "a refused slot and MSG_CTRUNC: the slot's errno");
@@ -470,6 +586,7 @@ static void pidfds(void)
             deliver(PIDFD, (int[]){-EMFILE}, 1);
         is(receive(&scene), 1, "no pidfd %s a descriptor", before ? "before" : "after");
         is(scene.returned[0], scene.files[0], "which is handed over");
+        is(kernel.closes, 0, "and nothing is closed");
         close(scene.files[0]);
         end_scene(&scene, "no pidfd beside a descriptor");
     }
@@ -800,6 +917,11 @@ int main(void)
     calls_of_a_message(1, 1, 10);
     calls_of_a_message(SENDFD_MAX_FDS, SENDFD_MAX_FDS, 10);
     calls_of_a_message(SENDFD_MAX_FDS, INT_MAX, 4000);
+    calls_of_a_msghdr(0, 0);
+    calls_of_a_msghdr(0, 5);
+    calls_of_a_msghdr(1, 1);
+    calls_of_a_msghdr(SENDFD_MAX_FDS, SENDFD_MAX_FDS);
+    calls_of_a_msghdr(SENDFD_MAX_FDS, INT_MAX);
     too_many_in_flight();
     errors_of_a_send();
     errors_of_a_receive();
@@ -809,6 +931,8 @@ int main(void)
     what_comes("recvfds", receive_some);
     what_comes("recvfds_all", receive_all);
     what_comes("recvfds_msg", receive_message);
+    what_comes("recvfds_msghdr", receive_msghdr);
+    what_comes("recvfds_cmsg", receive_cmsg);
     is(count_fds(), before, "no descriptor is left open");
     return tap_done();
 }
