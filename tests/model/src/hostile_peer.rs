@@ -15,8 +15,9 @@ use libc::{
 
 use crate::choices::Choices;
 use crate::ffi::{
-    recvfd, recvfds, recvfds_all, recvfds_msg, sendfd, sendfds, sendfds_all, sendfds_msg,
-    RECVFD_EOF, SENDFD_MAX_FDS,
+    recvfd, recvfds, recvfds_all, recvfds_cmsg, recvfds_msg, recvfds_msghdr, sendfd, sendfds,
+    sendfds_all, sendfds_cmsg, sendfds_msg, sendfds_msghdr, RECVFD_EOF, RECVFD_PARTIAL,
+    SENDFD_MAX_FDS,
 };
 use crate::files::{self, FILE, FILES};
 use crate::queue::{Message, Portion, Queue, Type};
@@ -118,6 +119,20 @@ enum Found {
     Portions(Vec<Portion>),
 }
 
+/// How a message is received.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Way {
+    Msg,
+    Msghdr {
+        partial: bool,
+        control: bool,
+    },
+    /// By a recvmsg of the caller's own.
+    Cmsg {
+        partial: bool,
+    },
+}
+
 struct Scene {
     kind: Type,
     ours: c_int,
@@ -188,7 +203,7 @@ impl Scene {
     /// All that is left comes, and then both ends are closed.
     fn finish(mut self) {
         while !self.inbox.is_empty() || self.was_reset {
-            self.receive_message(MAX_FDS, MOST_QUEUED * MOST_BYTES, 0, NO_LIMIT);
+            self.receive_message(Way::Msg, MAX_FDS, MOST_QUEUED * MOST_BYTES, 0, NO_LIMIT);
             self.check_descriptors();
         }
         while self.they_are_open && !self.outbox.is_empty() {
@@ -415,7 +430,7 @@ impl Scene {
     fn send_message(&mut self, choices: &mut Choices<'_>) {
         let files = choose_files(choices, MAX_FDS);
         let mut data = choose_data(choices);
-        if data.is_empty() && !files.is_empty() {
+        if data.is_empty() && !files.is_empty() && self.kind == Type::Stream {
             data.push(1);
         }
         let mut part = Part {
@@ -427,11 +442,55 @@ impl Scene {
         let fds = fds_to_send(choices, std::slice::from_mut(&mut part));
         let flags = [0, libc::MSG_DONTWAIT, libc::MSG_EOR, libc::MSG_NOSIGNAL][choices.below(4)];
         let (nfds, bytes) = (fds.len() as c_int, data.as_ptr().cast());
-        let outcome = Outcome::of(|| {
-            // SAFETY: there are so many descriptors and bytes in the arrays.
-            unsafe { sendfds_msg(self.ours, fds.as_ptr(), nfds, bytes, data.len(), flags) }
-        });
-        self.check_sent("sendfds_msg", outcome, vec![part]);
+        let mut copy = data.clone();
+        let mut buffers = raw::Buffers::of(&mut copy, choices.below(MOST_BYTES));
+        let (name, outcome) = match choices.below(3) {
+            0 if nfds > 0 => (
+                "sendfds_cmsg",
+                self.send_with_control(&fds, &mut buffers, flags),
+            ),
+            1 => (
+                "sendfds_msghdr",
+                Outcome::of(|| {
+                    let message = buffers.message();
+                    // SAFETY: there are so many descriptors in the array, and the buffers of the message.
+                    unsafe { sendfds_msghdr(self.ours, fds.as_ptr(), nfds, &message, flags) }
+                }),
+            ),
+            _ => (
+                "sendfds_msg",
+                Outcome::of(|| {
+                    // SAFETY: there are so many descriptors and bytes in the arrays.
+                    unsafe { sendfds_msg(self.ours, fds.as_ptr(), nfds, bytes, data.len(), flags) }
+                }),
+            ),
+        };
+        self.check_sent(name, outcome, vec![part]);
+    }
+
+    /// A sendmsg of the caller's own.
+    fn send_with_control(
+        &self,
+        fds: &[c_int],
+        buffers: &mut raw::Buffers,
+        flags: c_int,
+    ) -> Outcome {
+        let mut control = raw::ControlBuffer::new();
+        let mut message = buffers.message();
+        // SAFETY: there are so many descriptors in the array, and so much room in the buffer.
+        let len = unsafe {
+            sendfds_cmsg(
+                fds.as_ptr(),
+                fds.len() as c_int,
+                control.start(),
+                raw::CONTROL_ROOM,
+            )
+        };
+        assert!(len > 0, "sendfds_cmsg: {len}");
+        message.msg_control = control.start();
+        message.msg_controllen = len as usize;
+        // SAFETY: the message points to buffers that outlive the call.
+        Outcome::of(|| unsafe { libc::sendmsg(self.ours, &message, flags | libc::MSG_NOSIGNAL) })
     }
 
     fn check_sent(&mut self, name: &str, outcome: Outcome, parts: Vec<Part>) {
@@ -653,56 +712,91 @@ impl Scene {
         let room = choices.number(MAX_FDS + 1);
         let len = 1 + choices.number(3 * MOST_BYTES);
         let flags = peek | [0, libc::MSG_DONTWAIT][choices.below(2)];
-        self.receive_message(room, len, flags, limit);
+        let partial = choices.one_in(3);
+        let way = match choices.below(4) {
+            0 => Way::Msghdr {
+                partial,
+                control: choices.one_in(2),
+            },
+            1 => Way::Cmsg { partial },
+            _ => Way::Msg,
+        };
+        self.receive_message(way, room, len, flags, limit);
     }
 
-    fn receive_message(&mut self, room: usize, len: usize, flags: c_int, limit: usize) {
+    fn receive_message(&mut self, way: Way, room: usize, len: usize, flags: c_int, limit: usize) {
         let peek = flags & libc::MSG_PEEK != 0;
         let mut fds = vec![NO_FD; room + SPARE];
         let mut data = vec![NO_BYTE; len + SPARE];
         let mut nfds = room as c_int;
+        let mut control = raw::ControlBuffer::new();
         let found = self.find(len, peek);
-        let outcome = self.with_room_for(limit, || {
-            let (fds, data) = (fds.as_mut_ptr(), data.as_mut_ptr().cast());
-            // SAFETY: there is so much room in the arrays.
-            Outcome::of(|| unsafe { recvfds_msg(self.ours, fds, &raw mut nfds, data, len, flags) })
+        let (outcome, message_flags) = self.with_room_for(limit, || {
+            self.call_to_receive(
+                way,
+                &mut fds,
+                &mut nfds,
+                &mut data[..len],
+                &mut control,
+                flags,
+            )
         });
-        trace!(
-            "recvfds_msg of {room} and {len}, peek {peek}, room for {limit}: {outcome:?}, {nfds}"
-        );
+        trace!("{way:?} of {room} and {len}, peek {peek}, room for {limit}: {outcome:?}, {nfds}");
         let is_message = matches!(found, Found::Portions(_));
+        let end = match way {
+            Way::Cmsg { .. } => 0, // For the caller to see.
+            _ => END,
+        };
         let possible: Vec<(Outcome, Portion)> = match found {
             Found::Error(errno) => vec![(Outcome::expected(0, errno), Portion::default())],
             Found::End => vec![(
                 Outcome {
-                    returned: END,
+                    returned: end,
                     errno: 0,
                 },
                 Portion::default(),
             )],
             Found::Portions(portions) => portions
                 .into_iter()
-                .map(|portion| (self.outcome_of_message(&portion, room, limit), portion))
+                .map(|portion| {
+                    (
+                        self.outcome_of_message(way, &portion, room, limit, end),
+                        portion,
+                    )
+                })
                 .collect(),
         };
         let handed_over = |outcome: &Outcome, portion: &Portion| match outcome.returned {
-            0.. => portion.files.clone(),
+            0.. => portion.files[..portion.files.len().min(room).min(limit)].to_vec(),
             _ => Vec::new(),
         };
+        // Only a call that succeeds writes *nfds.
         let count_after = |outcome: &Outcome, portion: &Portion| match outcome.returned {
-            0.. => portion.files.len(),
+            0.. => handed_over(outcome, portion).len(),
             _ => room,
         };
+        // The message says whether something is left out.
+        let flags_are_right = |outcome: &Outcome, portion: &Portion| {
+            let lacks = handed_over(outcome, portion).len() < portion.files.len();
+            let truncated = message_flags & libc::MSG_CTRUNC != 0;
+            let cut_off = message_flags & libc::MSG_TRUNC != 0;
+            outcome.returned < 0
+                || way == Way::Msg
+                || (truncated, cut_off) == (lacks, portion.cut_off)
+        };
         let Some((_, portion)) = possible.iter().find(|(expected, portion)| {
-            *expected == outcome && count_after(expected, portion) == nfds as usize
+            *expected == outcome
+                && count_after(expected, portion) == nfds as usize
+                && flags_are_right(expected, portion)
         }) else {
             let expected: Vec<_> = possible
                 .iter()
                 .map(|(outcome, portion)| (outcome, portion.files.len()))
                 .collect();
-            panic!("recvfds_msg: {outcome:?} and {nfds} descriptors, not {expected:?}");
+            panic!("{way:?}: {outcome:?}, {nfds} and {message_flags:#x}, not {expected:?}");
         };
-        check_array(&fds, &handed_over(&outcome, portion));
+        let files = handed_over(&outcome, portion);
+        check_array(&fds, &files);
         assert!(
             data[len..].iter().all(|byte| *byte == NO_BYTE),
             "bytes beyond the buffer"
@@ -715,11 +809,98 @@ impl Scene {
         }
     }
 
-    fn outcome_of_message(&self, portion: &Portion, room: usize, limit: usize) -> Outcome {
+    /// Receives into the arrays, and closes the pidfds that are the caller's then. Returns
+    /// also the flags of the message.
+    fn call_to_receive(
+        &self,
+        way: Way,
+        fds: &mut [c_int],
+        nfds: &mut c_int,
+        data: &mut [u8],
+        control: &mut raw::ControlBuffer,
+        flags: c_int,
+    ) -> (Outcome, c_int) {
+        let (ours, places, room) = (self.ours, fds.as_mut_ptr(), *nfds as usize);
+        let flag = |partial: bool| if partial { RECVFD_PARTIAL } else { 0 };
+        let mut buffers = raw::Buffers::of(data, data.len() / 3);
+        let mut message = buffers.message();
+        message.msg_flags = 0;
+        let outcome = match way {
+            Way::Msg => {
+                let (start, len) = (data.as_mut_ptr().cast(), data.len());
+                // SAFETY: there is so much room in the arrays.
+                return (
+                    Outcome::of(|| unsafe { recvfds_msg(ours, places, nfds, start, len, flags) }),
+                    0,
+                );
+            }
+            Way::Msghdr {
+                partial,
+                control: wanted,
+            } => {
+                if wanted {
+                    message.msg_control = control.start();
+                    message.msg_controllen = raw::CONTROL_ROOM;
+                }
+                let flags = flags | flag(partial);
+                // SAFETY: there is so much room in the arrays.
+                Outcome::of(|| unsafe { recvfds_msghdr(ours, places, nfds, &mut message, flags) })
+            }
+            Way::Cmsg { partial } => {
+                message.msg_control = control.start();
+                message.msg_controllen = raw::control_space(room);
+                let flags = flags | libc::MSG_CMSG_CLOEXEC;
+                // SAFETY: the message points to buffers that outlive the call.
+                let received = Outcome::of(|| unsafe { libc::recvmsg(ours, &mut message, flags) });
+                if received.returned < 0 {
+                    return (received, 0);
+                }
+                // SAFETY: there is so much room in the array, and the message came.
+                let taken = Outcome::of(|| unsafe {
+                    recvfds_cmsg(ours, places, nfds, &mut message, flag(partial))
+                } as isize);
+                if taken.returned == 0 {
+                    received
+                } else {
+                    taken
+                }
+            }
+        };
+        if outcome.returned < 0 && matches!(way, Way::Msghdr { .. }) {
+            assert_eq!(
+                message.msg_flags, 0,
+                "a failed call has changed the message"
+            );
+        }
+        let pidfds = raw::pidfds_in(&message);
+        assert!(outcome.returned >= 0 || matches!(way, Way::Msghdr { .. }) || pidfds.is_empty());
+        if outcome.returned >= 0 {
+            pidfds
+                .into_iter()
+                .filter(|fd| *fd >= 0)
+                .for_each(files::close);
+        }
+        (outcome, message.msg_flags)
+    }
+
+    fn outcome_of_message(
+        &self,
+        way: Way,
+        portion: &Portion,
+        room: usize,
+        limit: usize,
+        end: isize,
+    ) -> Outcome {
+        let room = room.min(MAX_FDS);
+        let lacks = portion.files.len() > room.min(limit);
+        let error = match way {
+            Way::Msghdr { partial: true, .. } | Way::Cmsg { partial: true } => 0,
+            _ => Self::error_of_receiving(portion, room, limit, way == Way::Msg),
+        };
         let empty = portion.data.is_empty() && portion.files.is_empty();
-        match Self::error_of_receiving(portion, room.min(MAX_FDS), limit, true) {
-            0 if empty && self.kind.has_connections() => Outcome {
-                returned: END,
+        match error {
+            0 if empty && !lacks && self.kind.has_connections() => Outcome {
+                returned: end,
                 errno: 0,
             },
             0 => Outcome::expected(portion.data.len(), 0),

@@ -106,6 +106,55 @@ fn header(iov: &mut libc::iovec, control: *mut c_void, len: usize) -> libc::msgh
     message
 }
 
+/// Data in two buffers, of which one may be empty. It has to stay where it is while the
+/// message is used.
+pub(crate) struct Buffers([libc::iovec; 2]);
+
+impl Buffers {
+    pub(crate) fn of(data: &mut [u8], first: usize) -> Self {
+        let (first, second) = data.split_at_mut(first.min(data.len()));
+        Self([first, second].map(|part| libc::iovec {
+            iov_base: part.as_mut_ptr().cast(),
+            iov_len: part.len(),
+        }))
+    }
+
+    pub(crate) fn message(&mut self) -> libc::msghdr {
+        let mut message = header(&mut self.0[0], ptr::null_mut(), 0);
+        message.msg_iovlen = 2;
+        message
+    }
+}
+
+/// `RECVFDS_CMSG_SPACE` in C.
+pub(crate) fn control_space(nfds: usize) -> usize {
+    let word = mem::size_of::<usize>();
+    (word + 8 + 4 * nfds).next_multiple_of(word) + 512
+}
+
+/// Room for the control messages of any receive of these tests.
+pub(crate) const CONTROL_ROOM: usize = 2048;
+
+/// A buffer for control messages, aligned as their header is.
+pub(crate) struct ControlBuffer([u64; CONTROL_ROOM / 8]);
+
+impl ControlBuffer {
+    pub(crate) fn new() -> Self {
+        Self([0; CONTROL_ROOM / 8])
+    }
+
+    pub(crate) fn start(&mut self) -> *mut c_void {
+        self.0.as_mut_ptr().cast()
+    }
+}
+
+/// The pidfds in the control messages of a message that came, and the descriptors, which
+/// are not to be there any more.
+pub(crate) fn pidfds_in(message: &libc::msghdr) -> Vec<c_int> {
+    assert!(slots(message, libc::SCM_RIGHTS).is_empty());
+    slots(message, 4)
+}
+
 /// Whether it was sent; all of it, as it is little.
 pub(crate) fn send(socket: c_int, data: &[u8], mut control: Control) -> bool {
     let mut iov = libc::iovec {
