@@ -1,10 +1,9 @@
 #!/bin/sh
-# Breaks the library on purpose, one line at a time, and asserts that the checks
-# which are there for that see it. Would catch a check that has gone blind: that no
-# longer runs what it says, or passes whatever happens.
+# Breaks the library on purpose, one line at a time, and asserts that the tests for it fail.
+# Catches a test that no longer runs what it says, or that passes whatever happens.
 #
-# Each breakage is tried in a copy of the tree, of which all of these checks pass
-# first. docs/TESTING.md has them as a table.
+# Each breakage is tried in a copy of the tree in which all of these tests pass first.
+# docs/TESTING.md has them as a table.
 #
 # Not in make check: it takes some minutes (time limit: 1800 s).
 . tests/lib/tap.sh

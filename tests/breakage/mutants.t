@@ -1,11 +1,10 @@
 #!/usr/bin/env python3
-# Catches a hole in the tests: makes every change to src/ that cargo-mutants knows of
-# (another operator, another return value, a match arm less), one at a time in a copy of
-# the tree, and runs the C tests and the unit tests until one fails. A change for which
-# none does is a mutant that survives: a test is missing, unless UNSEEN tells why no test
-# of this machine can see it.
+# Makes every change to src/ that cargo-mutants knows (another operator, another return
+# value, one match arm less), one at a time in a copy of the tree, and runs the C tests and
+# the unit tests until one fails. If none fails, the mutant survives: a test is missing,
+# unless UNSEEN says why no test on this machine can see the change.
 #
-# MUTANTS="TEXT" in the environment: those whose name has that text.
+# MUTANTS="TEXT" in the environment: only those with that text in their name.
 # Not in make check-all: it takes half an hour (time limit: 7200 s).
 
 import concurrent.futures

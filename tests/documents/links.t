@@ -1,5 +1,5 @@
 #!/bin/sh
-# Each link of a document to a file of this repository leads somewhere.
+# Follows each link of a document to a file of this repository.
 . tests/lib/tap.sh
 
 for page in *.md docs/*.md examples/*.md bindings/*/*.md; do

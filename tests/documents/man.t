@@ -1,8 +1,7 @@
 #!/bin/sh
-# Holds the man pages to the header and to a compiler: each exported function has a
-# page with its prototype, and each program under EXAMPLES compiles without a
-# warning, runs, and leaves no descriptor open. A page or a link is installed for
-# each name.
+# Compares the man pages with the header and compiles their programs: each exported function
+# has a page with its prototype, and each program under EXAMPLES compiles without a warning,
+# runs, and leaves no descriptor open. A page or a link is installed for each name.
 . tests/lib/tap.sh
 scratch_directory
 unset MAKEFLAGS MFLAGS MAKELEVEL

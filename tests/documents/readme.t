@@ -1,6 +1,6 @@
 #!/bin/sh
-# Holds README.md to what happens: its program compiles without a warning and prints the
-# file that it names; its table "What goes wrong" is what hazards.c finds; its packages
+# Compares README.md with reality: its program compiles without a warning and prints the
+# file that it names; its table "What goes wrong" is the output of hazards.c; its packages
 # are among those of .ci/run; it stays short.
 . tests/lib/tap.sh
 scratch_directory

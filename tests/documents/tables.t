@@ -1,8 +1,8 @@
 #!/bin/sh
-# Holds the tables of libsendfd(7) to what happens: the return values and the bytes on the
-# wire to what tables.c measures, the system calls to what tests/faults/scenario.c lists
-# for each step (check-syscalls compares that with strace). Holds 253, -2 and 512 in all
-# pages to the header.
+# Compares the tables of libsendfd(7) with reality: the return values and the bytes on the
+# wire with what tables.c measures, the system calls with those that tests/faults/scenario.c
+# lists for each step (check-syscalls compares these with strace), and 253, -2 and 512 in
+# all pages with the header.
 . tests/lib/tap.sh
 scratch_directory
 . tests/faults/scenario.sh

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Holds docs/TESTING.md to the tree: each test that it names exists, each test is named,
-# each promise of libsendfd(7) has a row, and its table of breakages is that of
+# Compares docs/TESTING.md with the tree: each test that it names exists, each test is
+# named, each promise of libsendfd(7) has a row, and its table of breakages is that of
 # tests/breakage/breakages.t.
 . tests/lib/tap.sh
 scratch_directory

@@ -1,6 +1,6 @@
 #!/bin/sh
-# What make demo runs passes, also where there is little: busybox for all tools, and
-# programs that are linked with musl, whose sendmsg and texts of errors are others.
+# Runs make demo, also with few tools: busybox for all of them, and programs that are
+# linked with musl, whose sendmsg and error texts differ.
 . tests/lib/tap.sh
 scratch_directory
 

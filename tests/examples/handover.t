@@ -1,7 +1,7 @@
 #!/bin/sh
-# A server is replaced while it runs (examples/handover): every request is
-# answered, by whoever has it, a successor that fails does no harm, and nothing
-# is left behind. tests/examples/handover_peer.c is the other side.
+# Replaces a server while it runs (examples/handover): every request is answered by one of
+# the two servers, a successor that fails does no harm, and nothing is left behind.
+# tests/examples/handover_peer.c is the other side.
 . tests/lib/tap.sh
 TMPDIR=${TMPDIR:-/tmp}
 [ "${#TMPDIR}" -le 60 ] || TMPDIR=/tmp # the path of a socket has 107 bytes at most

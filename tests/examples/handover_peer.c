@@ -32,7 +32,7 @@ enum { patience = 15000, fds_most = 4096 };
 /* --- successors -------------------------------------------------------------- */
 
 /* After what a successor fails: it has connected, has the header, one message of
- * listening sockets, all of them, has told that it is ready, has one connection. Or it
+ * listening sockets, all of them, has said that it is ready, has one connection. Or it
  * says nothing until the server ends it; or it says only then that it takes over. */
 static const char *when;
 

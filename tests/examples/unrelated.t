@@ -1,7 +1,6 @@
 #!/bin/sh
-# The server of examples/unrelated.c: its path has one owner at a time,
-# whoever starts, ends or is killed at the same moment; it removes nothing that
-# is not its own; and no client stops it.
+# Starts, ends and kills servers of examples/unrelated.c at the same moment: the path has
+# one owner at a time, a server removes only its own files, and no client stops it.
 . tests/lib/tap.sh
 
 if ! [ -x "${O:=build}/examples/unrelated" ]; then

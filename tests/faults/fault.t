@@ -1,10 +1,8 @@
 #!/bin/sh
-# Every system call of the library is made to fail, at every place of the scenario
-# where it is made, with every errno of its man page: what is wanted of the library
-# then, and what this would catch, is told in fault_scenario.c, whose shim does that.
-# And strace makes the kernel fail a sample of them, which must come to the same: a
-# shim that does not what the kernel does would be caught, and so would a library
-# that does not go through the shim.
+# Makes every system call of the library fail, at every place of the scenario where it is
+# made, with every errno of its man page; fault_scenario.c says what must happen then.
+# strace makes the kernel fail a sample of them, with the same results: this catches a shim
+# that differs from the kernel, and a library that bypasses the shim.
 . tests/lib/tap.sh
 scratch_directory
 . tests/faults/scenario.sh

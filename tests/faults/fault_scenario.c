@@ -7,7 +7,7 @@
  * The calls are put before those of libc, which the library then calls. Compiled
  * with -DWITHOUT_SHIM they are not: then fault.t has strace make them fail, and
  * compares. `fault_scenario one TYPE STEP [CALL OCCURRENCE ERRNO [unclosed]]` does
- * one and prints a line; `trace` does all that need no simulation, and `list` tells
+ * one and prints a line; `trace` does all that need no simulation, and `list` prints
  * what system calls it is to make, for syscalls.t. */
 #include "peer.h"
 #include "scenario.h"
@@ -266,7 +266,7 @@ static void expect(const struct step *step, const struct record *record,
     *taken = count(record, RECVMSG, record->nmade);
     *returns = record->result.returned;
     *error = step->error;
-    /* Where getsockname fails, getsockopt tells the domain. */
+    /* Where getsockname fails, getsockopt is asked for the domain. */
     if (fault->call == CLOSE || fault->call == GETSOCKNAME || is_waited_out(step, fault))
         return;
 

@@ -46,7 +46,7 @@ struct step {
     int flags;             /* of those */
     enum { PAIR, CLOSED, FILE_INSTEAD, INTERNET } socket;
     enum { RIGHT, NULL_FDS, BAD_FD } fds;
-    /* What the call makes, in order; two close or more are told as "close+". */
+    /* What the call makes, in order; two close or more are listed as "close+". */
     const char *calls;
     ssize_t returns;
     int error; /* of -1 and of a short count; KEPT: as it was before the call */

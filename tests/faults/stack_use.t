@@ -1,6 +1,6 @@
 #!/bin/sh
-# How much stack each function uses, on every path of the scenario: stack_use.c. Would
-# catch a buffer that has grown or is there twice.
+# Measures how much stack each function uses, on every path of the scenario (stack_use.c).
+# Catches a buffer that has grown or exists twice.
 . tests/lib/tap.sh
 . tests/faults/scenario.sh
 # shellcheck disable=SC2046 # One argument a word.

@@ -1,10 +1,10 @@
 #!/bin/sh
-# The system calls that the library makes are those that are documented, on every
-# path: strace sees a successful send make getsockname and sendmsg, a successful
-# receive one recvmsg, each message of sendfds_all and recvfds_all likewise, and the
-# failing paths what scenario.c lists for each. And all works under a seccomp filter
-# that allows just that. Would catch a system call more, less, or in another order,
-# whatever it is: a shim can count only what it knows of.
+# Compares the system calls that the library makes with the documented ones, on every path:
+# strace sees a successful send make getsockname and sendmsg, a successful receive one
+# recvmsg, sendfds_all and recvfds_all one call for each message, and the failing paths the
+# calls that scenario.c lists. Everything works under a seccomp filter that allows only
+# these. Catches one system call more or less or in another order; a shim can count only
+# the calls that it knows.
 . tests/lib/tap.sh
 scratch_directory
 . tests/faults/scenario.sh

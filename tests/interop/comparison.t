@@ -1,5 +1,5 @@
 #!/bin/sh
-# Holds the measured table of docs/COMPARISON.md to what comparison.py measures.
+# Compares the measured table of docs/COMPARISON.md with the output of comparison.py.
 # comparison.t --table writes it there.
 . tests/lib/tap.sh
 scratch_directory

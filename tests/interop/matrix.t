@@ -1,10 +1,10 @@
 #!/usr/bin/perl
-# libsendfd and everything else that passes descriptors, each with each, in both
-# directions: each cell is two processes over a socketpair, and passes if the
-# receiver prints what is in the files that the sender has opened. What cannot
-# work is listed here with its reason, and must fail in that way.
+# Passes descriptors between libsendfd and everything else that can, in both directions.
+# Each cell is two processes over a socketpair, and passes if the receiver prints the
+# content of the files that the sender has opened. A pair that cannot work is listed here
+# with its reason, and must fail in that way.
 #
-# matrix.t --table writes what it has measured to docs/INTEROP.md.
+# matrix.t --table writes the result to docs/INTEROP.md.
 use strict;
 use warnings;
 use Cwd 'abs_path';
@@ -308,7 +308,7 @@ sub look_for {
         return;
     }
     ok($process->{status} == 1 && $process->{output} eq '' && $process->{errors} ne '',
-        "$peer->{name} tells the end of file")
+        "$peer->{name} reports the end of file")
         or diag("status $process->{status}\n", $process->{output}, $process->{errors});
 }
 

@@ -1,7 +1,7 @@
 #!/usr/bin/perl
-# Programs that nobody here wrote pass descriptors to libsendfd and take them from
-# it: nc -F of OpenBSD's netcat, and ssh with ProxyUseFdpass, which is connected to
-# an sshd of this test's own. On loopback, at ports that the kernel chooses.
+# Passes descriptors to and from programs of others: nc -F of OpenBSD's netcat, and ssh with
+# ProxyUseFdpass, which connects to an sshd that this test starts. On loopback, at ports
+# that the kernel chooses.
 use strict;
 use warnings;
 use Cwd 'abs_path';
@@ -134,7 +134,7 @@ sub unable_to_ssh {
     return;
 }
 
-# What sshd and ssh are told, and their keys, all in the directory of the test.
+# The configuration of sshd and ssh, and their keys, all in the directory of the test.
 sub configure_ssh {
     my ($directory) = @_;
     for my $key ('host_key', 'user_key') {

@@ -26,7 +26,7 @@ is() {
 	[ "$1" = "$2" ] || printf '# got:\n%s\n# expected:\n%s\n' "$1" "$2" | sed 's/^[^#]/# &/; 200q'
 }
 
-# skip REASON: tells that something is not tested; a failure where REQUIRE_ALL=1.
+# skip REASON: reports that something is not tested; a failure where REQUIRE_ALL=1.
 skip() {
 	tap_tests=$((tap_tests + 1))
 	if [ "${REQUIRE_ALL:-0}" = 1 ]; then

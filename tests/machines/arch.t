@@ -1,16 +1,14 @@
 #!/bin/sh
-# The library and the C tests on other machines, built with the oldest compiler
-# that Cargo.toml promises, and the library with the oldest crate: x86-64, i686 (which
-# x86-64 runs natively), and under qemu-user aarch64 and s390x (big-endian). Would catch
-# what holds on x86-64 only: a control message whose word is taken for 8 bytes or whose
-# bytes for little-endian, a length or a time that does not fit into 32 bits, a type
-# that the C library has otherwise there, an import of the compiler's runtime, and the
-# use of anything that Rust has had only since a later version than 1.85.
+# Runs the library and the C tests on other machines, built with the oldest compiler that
+# Cargo.toml promises, and the library with the oldest crate: x86-64, i686 (which x86-64
+# runs natively), and under qemu-user aarch64 and s390x (big-endian). Catches assumptions
+# that are true on x86-64 only: a word of a control message of 8 bytes, little-endian bytes,
+# a length or a time that does not fit into 32 bits, a type that the C library defines
+# differently, an import of the compiler's runtime, and a feature of a later Rust.
 #
-# The compilers are Debian 12's packages, fetched with apt's own sources and
-# unpacked below $O/arch, with an apt configuration of its own: this machine's
-# packages, package lists and caches stay as they are. What is unpacked there is
-# used again. Cargo is this machine's.
+# The compilers are Debian 12's packages, fetched with apt's own sources and unpacked below
+# $O/arch, with an apt configuration of its own: this machine's packages, package lists and
+# caches are not changed. What is unpacked there is used again. Cargo is this machine's.
 #
 # Not in make check: it takes some minutes (time limit: 1800 s).
 . tests/lib/tap.sh
@@ -166,7 +164,7 @@ judge() {
 spoiled_by_qemu() {
 	case $name:$1 in
 	*:close_on_exec | *:unrelated)
-		echo 'it executes itself anew, and so needs qemu registered with the kernel'
+		echo 'it executes itself again, and so needs qemu registered with the kernel'
 		;;
 	*:socket_options)
 		echo 'qemu 7.2 knows neither SO_TIMESTAMPNS nor SO_PASSPIDFD'
@@ -252,7 +250,7 @@ other_machine() {
 		interpreter=-Wl,--dynamic-linker=$root/usr/i686-linux-gnu/lib/ld-linux.so.2
 	fi
 	mkdir -p "$here/$name"
-	ok "$name: what mends qemu compiles" "$cc" -std=c11 -D_GNU_SOURCE -Wall -Wextra \
+	ok "$name: the fix for qemu compiles" "$cc" -std=c11 -D_GNU_SOURCE -Wall -Wextra \
 		-Wpedantic -Werror -O2 -fPIC -shared -o "$here/$name/qemu_recvmsg.so" tests/machines/qemu_recvmsg.c
 	test_machine build_across LDFLAGS="$interpreter"
 }

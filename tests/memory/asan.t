@@ -1,11 +1,10 @@
 #!/bin/sh
-# Catches, in library and C tests alike, with all of the Rust code instrumented:
-# a place outside an array, on the stack or on the heap, that is read or written,
-# memory used after its end, a block that is lost; and in the C tests what
-# -fsanitize=undefined sees.
+# Runs the C tests with AddressSanitizer in the library and the tests, with all Rust code
+# instrumented. Catches an access outside an array on the stack or the heap, memory used
+# after its end, a lost block; and in the C tests everything that -fsanitize=undefined sees.
 #
-# One runtime serves both, that of the C compiler: rustc instruments calls of the
-# same interface (__asan_version_mismatch_check_v8) and is told to bring none.
+# One runtime serves both, that of the C compiler: rustc instruments calls of the same
+# interface (__asan_version_mismatch_check_v8) and is asked to bring none.
 #
 # ONLY="NAME..." in the environment restricts it to these tests.
 # Not in make check: it needs a nightly toolchain, and a minute (time limit: 1200 s).
@@ -81,7 +80,7 @@ passes() {
 		cat "$scratch/built.0" "$scratch/built.1"
 		return 1
 	fi
-	# What a test skips, check tells.
+	# check reports what a test skips.
 	REQUIRE_ALL=0 TAP_TIMEOUT=150 timeout -k 5 170 "$scratch/$1" >"$scratch/output" 2>&1 \
 		</dev/null && grep -q '^1\.\.[1-9]' "$scratch/output" && return
 	grep -v '^ok' "$scratch/output" | head -n 80

@@ -2,7 +2,7 @@
 # shellcheck shell=sh
 
 # choose_tests WHERE NOT_RUN: sets $names to those that are run there. NOT_RUN has a
-# line NAME:REASON for each other, which is told. With ONLY="NAME..." in the
+# line NAME:REASON for each other, which is printed. With ONLY="NAME..." in the
 # environment none but these are run.
 choose_tests() {
 	names=''

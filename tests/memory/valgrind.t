@@ -1,7 +1,7 @@
 #!/bin/sh
-# Catches, in the C tests under memcheck: memory read that was never written,
-# such as the rest of the control buffer, or passed so to a system call; memory
-# written or read outside the caller's arrays on the heap; a block that is lost.
+# Runs the C tests under memcheck. Catches memory that is read, or passed to a system call,
+# but was never written, such as the rest of the control buffer; an access outside the
+# caller's arrays on the heap; a lost block.
 #
 # ONLY="NAME..." in the environment restricts it to these tests.
 # Not in make check: it takes some minutes (time limit: 1200 s).
@@ -24,7 +24,7 @@ too_many_in_flight:it waits for a limit of descriptors that valgrind does not se
 
 # valgrind keeps RLIMIT_NOFILE to itself, so that no table is ever full here and
 # what these expect of one does not come. What memcheck says of them counts;
-# check and check-asan tell whether they pass.
+# check and check-asan report whether they pass.
 need_limit=' cancellation full_table lossless_at_the_limit message_errors message_flags
 	messages randomised_peer send_errors '
 
@@ -60,7 +60,7 @@ build() {
 ok 'the tests are built' build
 
 # under_memcheck PROGRAM: memcheck writes what it finds to PROCESS.log, in lines with
-# "==" (those with "--" tell of system calls that it does not know).
+# "==" (those with "--" are about system calls that it does not know).
 under_memcheck() {
 	mkdir -p "$logs/$1"
 	REQUIRE_ALL=0 TAP_TIMEOUT=500 timeout -k 5 500 valgrind --quiet --leak-check=full \

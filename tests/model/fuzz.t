@@ -1,10 +1,10 @@
 #!/bin/sh
-# Catches what no test was thought of for: bytes as control messages for which the
-# walk panics, leaves the buffer or misses a slot; and steps of a hostile peer after
-# which a call returns what the contract does not say, or a descriptor is left open.
+# Runs each fuzz target for FUZZ_SECONDS (60), under AddressSanitizer: bytes as control
+# messages, and steps of a hostile peer. Catches a walk that panics, leaves the buffer or
+# misses a slot, a call that returns something that the contract does not say, and a
+# descriptor that is left open.
 #
-# Runs each fuzz target for FUZZ_SECONDS (60), under AddressSanitizer.
-# Starts from fuzz/corpus/, writes new finds and what fails below O.
+# Starts from fuzz/corpus/, and writes new finds and failures below O.
 #
 # Not in make check: it takes minutes (time limit: 2 * ${FUZZ_SECONDS:-60} + 900 s).
 . tests/lib/tap.sh

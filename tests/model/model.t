@@ -1,10 +1,10 @@
 #!/bin/sh
-# Catches a call that returns, writes or leaves open what a model of the contract
-# does not say: some 40,000 random steps of a hostile peer and of the sockets' and
-# the process's state, and 100,000 buffers as control messages. What fuzz.t does with
-# a fuzzer, from random bytes and on any toolchain.
+# Compares the library with a model of the contract: some 40,000 random steps of a hostile
+# peer and of the state of sockets and process, and 100,000 buffers as control messages.
+# Catches a call that returns, writes or leaves open something that the model does not say.
+# fuzz.t does the same with a fuzzer; this one needs no special toolchain.
 #
-# SEED in the environment makes the same run again; TRACE=1 tells each step.
+# SEED in the environment makes the same run again; TRACE=1 prints each step.
 . tests/lib/tap.sh
 
 build() {

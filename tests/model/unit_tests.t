@@ -1,5 +1,5 @@
 #!/bin/sh
-# The Rust unit tests (control messages as bytes), one TAP line for each.
+# Runs the Rust unit tests (control messages), one TAP line for each.
 . tests/lib/tap.sh
 
 output=$($CARGO test $CARGOFLAGS --quiet --lib --target-dir "$O/target" -- \

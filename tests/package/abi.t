@@ -1,9 +1,9 @@
 #!/bin/sh
-# What was linked with version 1.0 runs with this one, and what was compiled with
-# its header compiles. Would catch a function that is gone, has got another symbol
-# version, or takes or returns another type, in the shared object and in the header,
-# which could disagree; and a constant of the header with another value. A function
-# that is new is allowed, and only told of. `make abi-baseline` writes the baseline.
+# Compares the ABI with that of version 1.0: programs that were linked with it run, and
+# programs that were compiled with its header compile. Catches a function that is gone, has
+# another symbol version, or takes or returns another type, in the shared object and in the
+# header, which could disagree, and a constant with another value. A new function is
+# allowed and only reported. `make abi-baseline` writes the baseline.
 . tests/lib/tap.sh
 . tests/package/abi.sh
 scratch_directory
@@ -77,7 +77,7 @@ is "$(grep -c '^[a-z].*(.*);$' "$c_baseline")" \
 	"$(grep "<elf-symbol .*type='func-type'" "$abi_baseline" | grep -vc "name='libsendfd_")" \
 	'both baselines have as many functions'
 
-# To the compiler, too: a declaration of old beside that of now, and its address.
+# To the compiler, too: the old declaration next to the new one, and its address.
 sed -n '/^[a-z]/p' "$c_baseline" >"$scratch/old-declarations.h"
 {
 	printf '#include <sendfd.h>\n#include "old-declarations.h"\n'

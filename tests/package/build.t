@@ -1,5 +1,5 @@
 #!/bin/sh
-# How it builds: nothing is written outside O, a read-only source tree builds,
+# Builds in unusual ways: nothing is written outside O, a read-only source tree builds,
 # jobs run in parallel, and cargo alone makes a usable shared object.
 . tests/lib/tap.sh
 scratch_directory
@@ -20,7 +20,7 @@ for built in libsendfd.so.$VERSION libsendfd.so.1 libsendfd.so libsendfd.a sendf
 	ok "$built is built" test -s "$scratch/out/$built"
 done
 is "$($MAKE -s -C "$source_tree" O="$scratch/out" CARGO="$CARGO" CARGOFLAGS="$CARGOFLAGS" V=1 2>&1 | grep -c -e ' -shared ')" \
-	0 'a second make links nothing anew'
+	0 'a second make links nothing again'
 
 build_in_place() {
 	$MAKE -s -C "$source_tree" O="$scratch/out" CARGOFLAGS="$CARGOFLAGS" DESTDIR="$scratch/root" "$@"
@@ -37,11 +37,11 @@ what_fails() {
 	! $MAKE -s -C "$source_tree" O="$scratch/failing" CARGO="$CARGO" CARGOFLAGS="$CARGOFLAGS" "$1"
 }
 
-# says VARIABLE=VALUE TEXT: that it fails, and tells that.
+# says VARIABLE=VALUE TEXT: that it fails, with this message.
 says() {
 	ok "it cannot be built with ${1##*/}" what_fails "$1"
 	printf '%s\n' "$tap_output" >"$scratch/says"
-	ok "and that is told: $2" grep -F "$2" "$scratch/says"
+	ok "and says why: $2" grep -F "$2" "$scratch/says"
 }
 
 cat >"$scratch/cargo-of-old" <<'end'
@@ -56,7 +56,7 @@ says CARGO="$scratch/cargo-of-old" 'this is 1.62.0'
 says LD=false 'LD=false has to be a GNU ld'
 ok 'nor with a cargo that fails' what_fails CARGO="$scratch/failing-cargo"
 is "$(printf '%s\n' "$tap_output" | grep 'libsendfd needs')" '' 'whose age is not to blame'
-ok 'CARGO_BUILD_TARGET is heeded' env CARGO_BUILD_TARGET="$(rustc -vV | sed -n 's/^host: //p')" \
+ok 'CARGO_BUILD_TARGET is honoured' env CARGO_BUILD_TARGET="$(rustc -vV | sed -n 's/^host: //p')" \
 	$MAKE -s -C "$source_tree" O="$scratch/target" CARGO="$CARGO" CARGOFLAGS="$CARGOFLAGS"
 
 ok 'cargo build --release alone' \

@@ -1,6 +1,6 @@
 #!/bin/sh
-# make dist packs a tree that builds and passes tests offline, given the crates
-# that cargo has fetched, and packs it again from there.
+# Packs a tree with make dist that builds and passes tests offline, given the crates that
+# cargo has fetched, and packs it again from there.
 . tests/lib/tap.sh
 scratch_directory
 unset MAKEFLAGS MFLAGS MAKELEVEL

@@ -1,6 +1,6 @@
 #!/bin/sh
-# What is exported is what the map lists, no more and no less: in the shared
-# object, in the archive, and as prototypes in the header; each with a version.
+# Compares the exported names with the map: in the shared object, in the archive, and as
+# prototypes in the header; each has a version.
 . tests/lib/tap.sh
 
 map=$(sed -n 's/^ *\([a-z][a-z0-9_]*\);$/\1/p' src/libsendfd.map | sort)

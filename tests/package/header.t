@@ -1,7 +1,7 @@
 #!/bin/sh
-# include/sendfd.h is what src/ffi.rs says, and compiles without a warning as every C
-# and C++ that the compilers here know, alone and included twice; and of calls that can
-# be seen to be wrong the compiler warns.
+# Compares include/sendfd.h with src/ffi.rs, and compiles it without a warning as every C
+# and C++ that the compilers here know, alone and included twice. The compiler warns about
+# calls that are visibly wrong.
 # shellcheck disable=SC2086 # Flags are words.
 . tests/lib/tap.sh
 scratch_directory

@@ -1,6 +1,6 @@
 #!/bin/sh
-# make install puts there what it should where it is told, and make uninstall
-# takes exactly that away again; the installed copy passes installcheck.
+# Installs and uninstalls: make install puts the right files where it is told to, make
+# uninstall removes exactly these, and the installed copy passes installcheck.
 . tests/lib/tap.sh
 scratch_directory
 unset MAKEFLAGS MFLAGS MAKELEVEL
@@ -39,7 +39,7 @@ libdir=$prefix/lib/some-arch
 ok 'make install with prefix and libdir' make_it install prefix="$prefix" libdir="$libdir"
 is "$(installed_in "$prefix/lib")" "$(printf './some-arch/%s\n' libsendfd.a libsendfd.so \
 	libsendfd.so.1 "libsendfd.so.$VERSION" pkgconfig/sendfd.pc cmake/sendfd/sendfd-config.cmake \
-	cmake/sendfd/sendfd-config-version.cmake | sort)" 'libdir is heeded'
+	cmake/sendfd/sendfd-config-version.cmake | sort)" 'libdir is honoured'
 ok 'make installcheck with libdir' make_it installcheck prefix="$prefix" libdir="$libdir"
 ok 'make uninstall again' make_it uninstall prefix="$prefix" libdir="$libdir"
 is "$(installed_in "$prefix")" '' 'leaves nothing'

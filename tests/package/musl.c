@@ -8,7 +8,7 @@
 
 static int pair[2];
 
-/* Whether that many descriptors are sent and come, or what errno is told. */
+/* Whether that many descriptors are sent and come, or which errno it is. */
 static int pass(int nfds)
 {
     int sent[SENDFD_MAX_FDS] = {0}, received[SENDFD_MAX_FDS];

@@ -1,8 +1,7 @@
 #!/bin/sh
-# Two builds of the same sources are the same bytes, wherever and by whomever they
-# are made. Would catch a path of the builder's that gets into the library (of the
-# sources, of O, of cargo's home), and what depends on the time, the time zone, the
-# language, the umask, the environment or the number of jobs.
+# Builds the same sources twice and compares the bytes. Catches a path of the builder (of
+# the sources, of O, of cargo's home) in the library, and everything that depends on the
+# time, the time zone, the language, the umask, the environment or the number of jobs.
 . tests/lib/tap.sh
 scratch_directory
 unset MAKEFLAGS MFLAGS MAKELEVEL

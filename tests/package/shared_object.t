@@ -1,6 +1,6 @@
 #!/bin/sh
-# The shared object as a packager judges it: its name, what it needs, how it is
-# hardened, and how small it is.
+# Looks at the shared object as a packager does: its name, its needs, its hardening and its
+# size.
 . tests/lib/tap.sh
 scratch_directory
 library=$O/libsendfd.so

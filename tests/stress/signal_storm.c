@@ -2,7 +2,7 @@
  * at once, at random moments, one handler within the other, while the threads pass
  * numbered descriptors to each other, blocking and not, and allocate. Would catch
  * state or a lock that calls share, an errno of a call that another one sees, an
- * EINTR after which something was sent or taken all the same, or that is not told,
+ * EINTR after which something was sent or taken all the same, or that is not reported,
  * and a descriptor that is lost, passed twice, or left open in between.
  *
  * c_tests/signal_handler.c has one thread, one signal and no call that blocks. */
@@ -28,7 +28,7 @@
 #define PASSPIDFD 76 /* SO_PASSPIDFD, Linux 6.5 */
 #define DEPTH 4      /* handlers within each other that make calls */
 #define SIGNALS 2    /* and timers, in each thread */
-#define FILES 16     /* told apart by their number */
+#define FILES 16     /* distinguished by their number */
 #define MESSAGES 200 /* in a round */
 #define MANY 300     /* descriptors to sendfds_all: two messages */
 #define ROUNDS 60    /* at most */

@@ -20,7 +20,7 @@
  * them and the last that was counted had been taken by the call that was killed,
  * and must not be more than that call had asked for. Every other killed receiver's
  * sockets are just closed, as the kernel would: then only the sum is known. Of a
- * killed sender the last call may have sent or not: the receiver tells.
+ * killed sender the last call may have sent or not: the receiver knows.
  *
  * soak [SECONDS [SEED]]: 20 seconds, and a seed from the clock, which is printed.
  * It decides what each thread does, but not how they meet. */
@@ -140,7 +140,7 @@ static void hand_out_mesh(void)
 }
 
 /* As raw_receive(). If the other end was closed before all it had been sent was taken,
- * SOCK_SEQPACKET tells that first, once, and then gives what is in the queue. */
+ * SOCK_SEQPACKET reports that first, once, and then gives what is in the queue. */
 static ssize_t receive_left(int socket, struct raw_message *message)
 {
     ssize_t bytes = raw_receive(socket, 1, MSG_DONTWAIT, message);

@@ -72,7 +72,7 @@ bool make_sockets(int type, int pair[2]);
  * collector can free them. */
 void leave_a_cycle(void);
 
-/* What the first descriptor of a message tells of it. */
+/* What the first descriptor of a message says about it. */
 struct label {
     unsigned number, nfds, channel, round;
 };

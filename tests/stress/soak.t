@@ -1,7 +1,7 @@
 #!/bin/sh
-# Processes and threads pass everything to each other while some are killed, for
-# SOAK_SECONDS (60): soak.c. Would catch a descriptor that is lost or left open where
-# calls meet. SEED=n makes each thread do again what it did with that seed.
+# Lets processes and threads pass everything to each other while some are killed, for
+# SOAK_SECONDS (60): soak.c. Catches a descriptor that is lost or left open where calls
+# meet. SEED=n makes each thread repeat what it did with that seed.
 #
 # Not in make check: it takes a minute (time limit: ${SOAK_SECONDS:-60} + 120 s).
 . tests/lib/tap.sh

@@ -24,7 +24,7 @@
 
 /* --- what else is passed ----------------------------------------------------------- */
 
-/* What the link in /proc/self/fd tells of each kind. */
+/* What the link in /proc/self/fd says for each kind. */
 static const char *const kinds[] = {
     "eventpoll", "pidfd",   "eventfd", "timerfd", "signalfd",
     "/dev/null", "socket:", "pipe:",   "memfd:",  "/"};
@@ -215,7 +215,7 @@ static void *send_always(void *argument)
 /* --- the one that receives --------------------------------------------------------- */
 
 /* Checks one message, of which this is the first descriptor and up to most more
- * follow; returns how many it has, or 0 if that cannot be told. */
+ * follow; returns how many it has, or 0 if that is unknown. */
 static int check_message(struct thread *self, int from, unsigned number, const int *fds,
                          int most)
 {

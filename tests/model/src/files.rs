@@ -1,4 +1,4 @@
-//! Files that can be told apart, and which descriptors this process has open.
+//! Files that can be distinguished, and which descriptors this process has open.
 
 use std::sync::LazyLock;
 use std::{fs, io, mem};
@@ -8,7 +8,7 @@ use libc::c_int;
 /// How many files there are.
 pub(crate) const FILES: usize = 16;
 
-/// The files that travel, by number: opened once, and open to the end.
+/// The files that are sent, by number: opened once, and open to the end.
 pub(crate) static FILE: LazyLock<[c_int; FILES]> = LazyLock::new(|| {
     raise_limit();
     std::array::from_fn(|_| {

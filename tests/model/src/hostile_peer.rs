@@ -34,7 +34,7 @@ const SO_PASSRIGHTS: c_int = 83;
 /// What stands in the arrays before a receive.
 const NO_FD: c_int = -77;
 const NO_BYTE: u8 = 0xa5;
-/// Places beyond what a call is told of; a sanitizer sees those that are not there.
+/// Places beyond those that a call is given; a sanitizer sees those that are not there.
 const SPARE: usize = if cfg!(fuzzing) { 0 } else { 4 };
 
 /// More than a table can be short of.
@@ -54,7 +54,7 @@ macro_rules! trace {
     };
 }
 
-/// Makes the steps that the bytes tell, with one pair of sockets, and returns how
+/// Makes the steps that the bytes describe, with one pair of sockets, and returns how
 /// many they were.
 pub fn run(bytes: &[u8]) -> usize {
     LazyLock::force(&FILE);
@@ -149,7 +149,7 @@ struct Scene {
     /// We may not send any more, or nothing will come any more.
     send_shut: bool,
     receive_shut: bool,
-    /// ECONNRESET is yet to be told.
+    /// ECONNRESET is yet to be reported.
     was_reset: bool,
     /// A datagram socket that has found out that its peer has closed.
     was_disconnected: bool,
@@ -327,7 +327,7 @@ impl Scene {
         trace!("they shut down: {how}");
         raw::shutdown(self.theirs, how);
         self.send_shut |= how != libc::SHUT_WR;
-        // Datagram sockets do not tell each other.
+        // Datagram sockets do not report it to each other.
         self.receive_shut |= how != libc::SHUT_RD && self.kind.has_connections();
     }
 
@@ -644,7 +644,7 @@ impl Scene {
         self.inbox.remove(&portion);
         match Self::error_of_receiving(&portion, room, limit, false) {
             0 if !portion.files.is_empty() => Ok(portion.files),
-            // An empty message on a connection cannot be told from its end.
+            // An empty message on a connection looks like its end.
             0 if portion.data.is_empty() && self.kind.has_connections() => end,
             0 => failure(ENOMSG),
             errno => failure(errno),
@@ -1038,7 +1038,7 @@ fn descriptors_of(files: &[usize]) -> Vec<c_int> {
 }
 
 /// The messages of sendfds_all: as many descriptors in each as go into one, with
-/// a byte that tells how many.
+/// a byte that says how many.
 fn parts_of(files: &[usize]) -> Vec<Part> {
     let part = |files: &[usize]| Part {
         data: vec![files.len() as u8],

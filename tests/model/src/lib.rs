@@ -1,8 +1,8 @@
-//! What the library is to do, told a second time, and the library held to it:
+//! What the library has to do, written a second time, and the library held to it:
 //! by a fuzzer (fuzz/fuzz_targets/), or by a generator of random bytes (main.rs).
 //!
 //! The library is src/ itself, compiled into this crate; it is called as C calls
-//! it, by the exported functions. What is checked is told by a panic.
+//! it, by the exported functions. A failed check is a panic.
 
 pub mod control_messages;
 pub mod hostile_peer;

@@ -1,6 +1,6 @@
 //! Runs the models with random bytes, on any toolchain: model.t. Prints TAP,
 //! and the seed first: SEED in the environment makes the same run again, TRACE=1
-//! tells each step.
+//! prints each step.
 
 use std::panic::{self, catch_unwind};
 use std::time::{SystemTime, UNIX_EPOCH};

@@ -23,7 +23,7 @@ pub(crate) struct Message {
     /// The numbers of the files.
     pub(crate) files: Vec<usize>,
     /// The kernel may keep apart what comes from different senders, and takes a
-    /// change of the options that tell the sender for one.
+    /// change of the options that report the sender for one.
     pub(crate) sender: u32,
 }
 

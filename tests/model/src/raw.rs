@@ -37,7 +37,7 @@ pub(crate) fn resets_for_an_empty_message() -> bool {
     let [ours, theirs] = pair(Type::Seqpacket);
     assert!(send(ours, &[], Control::default()));
     crate::files::close(theirs);
-    // A reset is told before the end of file.
+    // A reset is reported before the end of file.
     let resets = receive(ours, 1).is_none();
     crate::files::close(ours);
     resets
