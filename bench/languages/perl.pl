@@ -1,5 +1,5 @@
 #!/usr/bin/perl
-# What Perl has to pass descriptors, and libsendfd by examples/perl/SendFD.pm: one
+# What Perl has to pass descriptors, and libsendfd by the package SendFD: one
 # descriptor, or 253 in a message, sent, received and closed over a socketpair. Prints
 # a line for each contender in each round, for rounds.awk.
 #
@@ -8,7 +8,7 @@ use strict;
 use warnings;
 
 use FindBin ();
-use lib "$FindBin::RealBin/../../examples/perl";
+use lib "$FindBin::RealBin/../../bindings/perl/lib";
 use POSIX ();
 use Socket qw(AF_UNIX PF_UNSPEC SOCK_STREAM SOL_SOCKET SCM_RIGHTS);
 use Time::HiRes qw(clock_gettime CLOCK_MONOTONIC);

@@ -13,7 +13,7 @@ use strict;
 use warnings;
 
 use FindBin;
-use lib $FindBin::RealBin;
+use lib "$FindBin::RealBin/../lib";
 
 use Errno
 	qw(EAGAIN ECONNABORTED ECONNREFUSED EINTR EMSGSIZE ENOENT ENOMSG EPROTOTYPE EWOULDBLOCK);

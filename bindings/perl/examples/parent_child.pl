@@ -9,7 +9,7 @@ use strict;
 use warnings;
 
 use FindBin;
-use lib $FindBin::RealBin;
+use lib "$FindBin::RealBin/../lib";
 
 use Fcntl qw(SEEK_CUR);
 use IO::Handle;
