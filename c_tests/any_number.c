@@ -1,5 +1,5 @@
 /* sendfds_all and recvfds_all pass any number of descriptors, as messages of 253
- * and a last one with the rest: each with a byte that tells the number, and all
+ * and a last one with the rest: each with a byte that is the number, and all
  * in order, within a process and between two. */
 #include "peer.h"
 #include "sendfd.h"

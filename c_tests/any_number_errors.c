@@ -1,5 +1,5 @@
 /* What ends sendfds_all and recvfds_all before all is done: how many went or came
- * is told exactly, errno tells why, nothing is lost or left open, and one can go
+ * is returned exactly, errno says why, nothing is lost or left open, and one can go
  * on from there. With nothing done it is -1, or -2 at the end of file. */
 #include "peer.h"
 #include "sendfd.h"
@@ -183,7 +183,7 @@ static void receiver_stops(const struct socket_type *type)
     close(outcome->pair[0]);
     wait_until_asleep(child);
     need(shutdown(outcome->pair[1], SHUT_RD) == 0);
-    /* A datagram socket is told when there is room again, no earlier. */
+    /* A datagram socket reports that when there is room again, no earlier. */
     struct raw_message message;
     int came = 0;
     bool right = true;
@@ -232,7 +232,7 @@ static void send_files(const int pair[2], int nfds, int first)
     need(raw_send(pair[0], "x", 1, to_send + first, nfds) == 1);
 }
 
-/* Receives eight, of which three come before something else does: that is told,
+/* Receives eight, of which three come before something else does: that is reported,
  * the three are right, and nothing else is open. */
 static void ends_after_three(const char *name, int socket, int error, int before)
 {
@@ -332,7 +332,7 @@ static void full_table(const struct socket_type *type)
     close_pair(pair);
 }
 
-/* errno is left alone: that is how the end is told from an error. */
+/* errno is unchanged: that distinguishes the end from an error. */
 static void end_of_file(const struct socket_type *type)
 {
     int pair[2];

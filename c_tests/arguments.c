@@ -1,4 +1,4 @@
-/* Wrong arguments are told before anything else is done: no memory is read on a
+/* Wrong arguments are reported before anything else is done: no memory is read on a
  * bad count, nothing is sent, nothing is taken from the queue, and they win over
  * a bad socket. A receive may have more room than any message needs. Those of the
  * messages with data are in message_errors.c. */
@@ -92,7 +92,7 @@ static void bad_arguments(const struct socket_type *type, const struct pages *pa
     close_pair(pair);
 }
 
-/* 254 and more is as good as 253: no message has more. */
+/* 254 and more are the same as 253: no message has more. */
 static void more_room_than_needed(const struct socket_type *type, const int *files)
 {
     static const int rooms[] = {254, 255, 256, 257, 65536, INT_MAX};

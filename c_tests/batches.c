@@ -118,7 +118,7 @@ static void bad_descriptor(const struct socket_type *type)
     is(sendmmsg(pair[0], batch.messages, BATCH, MSG_NOSIGNAL), 5,
        "%s: a descriptor that is not open in the sixth of %d", type->name, BATCH);
     fails(sendmmsg(pair[0], batch.messages + 5, BATCH - 5, MSG_NOSIGNAL), EBADF,
-          "%s: which is told with the next call", type->name);
+          "%s: which the next call reports", type->name);
     while (raw_receive(pair[1], 1, MSG_DONTWAIT, &message) == 1) {
         came += message.nfds;
         close_fds(message.fds, message.nfds);

@@ -396,7 +396,7 @@ static void what_stays(void)
     close_fds(fds, 3);
 }
 
-/* Lengths that no kernel should tell: one beyond the buffer is cut to it, and says so;
+/* Lengths that no kernel should report: one beyond the buffer is cut to it, and says so;
  * one below that of a header ends the walk. */
 static void wrong_lengths(void)
 {

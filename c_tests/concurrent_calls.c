@@ -141,7 +141,7 @@ static void at_once(const struct socket_type *type)
         is(callers[i].wrong_sends, 0, "%s, %s: sends return what is right", type->name,
            which);
         is(callers[i].wrong_receives, 0, "%s, %s: its own files come", type->name, which);
-        is(callers[i].wrong_errors, 0, "%s, %s: its own errno is told", type->name,
+        is(callers[i].wrong_errors, 0, "%s, %s: it gets its own errno", type->name,
            which);
         close_pair(callers[i].pair);
         close_fds(callers[i].files, FILES);

@@ -1,6 +1,6 @@
 /* What recvfds_msghdr leaves of the other control messages: each whole and in its order,
- * as far as the caller has room for it, by itself, and at least 512 bytes beside as many
- * descriptors as can come; what is left out is told by MSG_CTRUNC. Simulated, and with
+ * as far as the caller has room for it, by itself, and at least 512 bytes besides as many
+ * descriptors as can come; MSG_CTRUNC reports what is left out. Simulated, and with
  * what IP brings. */
 #include "simulation.h"
 
@@ -115,7 +115,7 @@ static void chosen(const struct choice *choice, int rights_at)
     end_scene(&scene, "what fits");
 }
 
-/* As many descriptors as can come, and 512 bytes beside them: all are kept. */
+/* As many descriptors as can come, and 512 bytes besides them: all are kept. */
 static void most_of_both(int nfds)
 {
     int numbers[SENDFD_MAX_FDS], label[128];
@@ -129,7 +129,7 @@ static void most_of_both(int nfds)
     deliver(LABEL, label, nlabel);
     if (nfds > 0)
         deliver(SCM_RIGHTS, numbers, nfds);
-    is(receive(scene.pair[1], LARGE, nfds), 1, "512 bytes beside %d descriptors", nfds);
+    is(receive(scene.pair[1], LARGE, nfds), 1, "512 bytes besides %d descriptors", nfds);
     ok(place.nfds == nfds && memcmp(place.fds, numbers, sizeof(int) * (size_t)nfds) == 0,
        "the descriptors come");
     struct cmsghdr *header = find_control(&place.message, SOL_SOCKET, LABEL);
@@ -261,7 +261,7 @@ static void packet_information(void)
     is(place.nfds, 0, "there is no descriptor");
     is(receive(udp, CMSG_SPACE(sizeof information) - 1, 2), 5, "with too little room");
     ok(place.message.msg_controllen == 0 && place.message.msg_flags & MSG_CTRUNC,
-       "it is left out, and told so");
+       "it is left out and reported");
     is(receive(udp, 0, 2), 5, "without a buffer");
     ok(place.message.msg_controllen == 0 && !(place.message.msg_flags & MSG_CTRUNC),
        "nobody asked for it");
@@ -269,7 +269,7 @@ static void packet_information(void)
 }
 
 /* Options that are more than the library's own buffer holds, which cuts them where no
- * length tells, come whole or not at all. */
+ * length says, come whole or not at all. */
 static void destination_options(void)
 {
     unsigned char options[1024] = {0, sizeof options / 8 - 1};
@@ -291,14 +291,14 @@ static void destination_options(void)
         need(send(udp, "hello", 5, 0) == 5);
     is(receive(udp, LARGE, 0), 5, "1024 bytes of destination options");
     is((long)place.message.msg_controllen, 0, "are left out");
-    ok(place.message.msg_flags & MSG_CTRUNC, "and told so");
+    ok(place.message.msg_flags & MSG_CTRUNC, "and reported");
     is(receive(udp, LARGE, SENDFD_MAX_FDS), 5, "with a larger buffer inside the library");
     struct cmsghdr *header = find_control(&place.message, IPPROTO_IPV6, IPV6_DSTOPTS);
     options[0] = IPPROTO_UDP; /* the next header, which the kernel has filled in */
     ok(header ? header->cmsg_len == CMSG_LEN(sizeof options) &&
                     memcmp(CMSG_DATA(header), options, sizeof options) == 0
               : (place.message.msg_flags & MSG_CTRUNC) != 0,
-       "they come whole, or are left out and told so");
+       "they come whole, or are left out and reported");
 
     need(setsockopt(udp, IPPROTO_IPV6, IPV6_RECVPKTINFO, &on, sizeof on) == 0);
     need(send(udp, "hello", 5, 0) == 5);

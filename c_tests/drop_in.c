@@ -1,6 +1,6 @@
 /* The library takes the place of the snippet that programs paste, with nothing
  * but the snippet's two declarations: the same values come back, the same bytes
- * travel, and a peer that still has the snippet notices nothing. */
+ * are passed, and a peer that still has the snippet notices nothing. */
 #include "peer.h"
 #include "tap.h"
 
@@ -40,7 +40,7 @@ static void snippet_to_library(const struct socket_type *type)
     close_pair(pair);
 }
 
-/* On the wire the two cannot be told apart. */
+/* On the wire the two are the same. */
 static void same_message(const struct socket_type *type)
 {
     struct raw_message ours, theirs;

@@ -1,5 +1,5 @@
 /* The end of file is -2, every time, after all that was sent before it, and is
- * told apart from a message without data, a reset and a socket that was never
+ * distinguished from a message without data, a reset and a socket that was never
  * connected. A datagram socket has no end of file. */
 #include "peer.h"
 #include "sendfd.h"
@@ -72,7 +72,7 @@ static void queued_come_first(const struct socket_type *type, bool closes)
 }
 
 /* A message without data is one where messages have bounds: its descriptor
- * tells it from the end of file. */
+ * distinguishes it from the end of file. */
 static void empty_with_descriptor(const struct socket_type *type)
 {
     int pair[2], fds[2], received[2] = {-1, -1};
@@ -115,7 +115,7 @@ static void datagrams_never_end(void)
 }
 
 /* The peer closes with our message unread and one of its own still queued. A
- * stream brings that first; SOCK_SEQPACKET tells of the reset first. */
+ * stream brings that first; SOCK_SEQPACKET reports the reset first. */
 static void reset(const struct socket_type *type)
 {
     int pair[2], fd = open_file();

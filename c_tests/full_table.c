@@ -118,7 +118,7 @@ static void limit_of_zero(const struct situation *situation)
     close_pair(pair);
 }
 
-/* Some of a surplus came: that it is one is known, and told. */
+/* Some of a surplus came: the error says that it is a surplus. */
 static void surplus_in_a_full_table(const struct situation *situation)
 {
     int pair[2], fds[1];

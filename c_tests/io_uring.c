@@ -200,8 +200,7 @@ int main(void)
 {
     int before = count_fds();
     if (!open_ring()) {
-        unsetenv(
-            "REQUIRE_ALL"); /* a container may forbid it, and no package mends that */
+        unsetenv("REQUIRE_ALL"); /* a container may forbid it, and no package helps */
         tap_skip("no io_uring here: %s", strerror(errno));
         return tap_done();
     }

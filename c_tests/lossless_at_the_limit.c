@@ -175,7 +175,7 @@ static void step_by_step(const struct socket_type *type)
     close_pair(pair);
 }
 
-/* --- beside a thread that opens and closes ------------------------------------ */
+/* --- with a thread that opens and closes -------------------------------------- */
 
 #define BESIDE_MESSAGES 3000
 
@@ -198,8 +198,8 @@ static void send_one(int socket, int fd)
         need(errno == ETOOMANYREFS && sched_yield() == 0);
 }
 
-/* The thread takes the only room and gives it back: a peek tells EMFILE, or EACCES where
- * it has come back before the library could see that there was none. */
+/* The thread takes the only room and gives it back: a peek reports EMFILE, or EACCES
+ * where it has come back before the library could see that there was none. */
 static void beside_a_thread(const struct socket_type *type)
 {
     int pair[2], came = 0, failed = 0, others = 0;
@@ -225,8 +225,9 @@ static void beside_a_thread(const struct socket_type *type)
     over = true;
     need(pthread_join(thread, NULL) == 0);
     restore_limit();
-    is(came, BESIDE_MESSAGES, "%s: all messages come beside a thread (%d peeks failed)",
-       type->name, failed);
+    is(came, BESIDE_MESSAGES,
+       "%s: all messages come in spite of a thread (%d peeks failed)", type->name,
+       failed);
     ok(right, "%s: with their descriptors", type->name);
     is(others, 0, "%s: peeks fail with EMFILE or EACCES only", type->name);
     is(count_fds(), before, "%s: and nothing is left open", type->name);

@@ -1,5 +1,5 @@
 /* Every errno that sendfds_msg and recvfds_msg have of their own: wrong arguments
- * are told before anything is done, and what does not fit is told, closed and
+ * are reported before anything is done, and what does not fit is reported, closed and
  * consumed, while the next message comes as if nothing had happened. */
 #include "peer.h"
 #include "sendfd.h"
@@ -74,7 +74,7 @@ static void wrong_sends(const char *name, int socket)
     fails(sendfds_msg(-1, null_fds, 1, "abc", 3, 0), EFAULT,
           "%s: sendfds_msg from NULL to descriptor -1", name);
     fails(sendfds_msg(socket, files, 3, no_data, 3, 0), EFAULT,
-          "%s: bytes that cannot be read, as sendmsg tells it", name);
+          "%s: bytes that cannot be read, as sendmsg reports it", name);
 }
 
 static void wrong_receives(const char *name, int socket)
@@ -178,7 +178,7 @@ static void wrong_arguments(const struct socket_type *type)
     close_pair(pair);
 }
 
-/* Arrays that end where the memory does: no more is read or written than is told. */
+/* Arrays that end where the memory does: no more is read or written than was given. */
 static void end_of_memory(const struct socket_type *type)
 {
     int pair[2], nfds = 3;

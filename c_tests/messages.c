@@ -1,7 +1,7 @@
 /* sendfds_msg and recvfds_msg carry bytes of the caller's own, with 0 to 253
- * descriptors beside them: the bytes on the wire are exactly the caller's, and
- * *nfds tells exactly how many descriptors came, and keeps its value where the call
- * does not succeed. */
+ * descriptors with them: the bytes on the wire are exactly the caller's, and
+ * *nfds is exactly the number of descriptors that came, and keeps its value where the
+ * call does not succeed. */
 #include "peer.h"
 #include "sendfd.h"
 #include "tap.h"
@@ -59,7 +59,7 @@ static void round_trip(const struct socket_type *type, int nfds, size_t len, int
            "%s: so many bytes come, the first of them with the descriptors", type->name);
     else
         is(bytes, (long)len, "%s: so many bytes come", type->name);
-    is(count, nfds, "%s: *nfds, which was %d, tells how many descriptors", type->name,
+    is(count, nfds, "%s: *nfds, which was %d, is the number of descriptors", type->name,
        room);
     ok(memcmp(sent_data, received_data, len) == 0, "%s: the bytes are right", type->name);
     is(received_data[len], 0xee, "%s: no byte beyond them is written", type->name);
@@ -136,7 +136,7 @@ static void raw_peer(const struct socket_type *type, int nfds, size_t len)
 }
 
 /* Nothing at all: no message on a stream; one on the others, which SOCK_SEQPACKET
- * cannot tell from the end of file. */
+ * cannot distinguish from the end of file. */
 static void empty_message(const struct socket_type *type)
 {
     int pair[2], fds[1], nfds = 1;

@@ -172,7 +172,7 @@ static void long_datagram(const char *name, int pair[2])
           "%s: recvfds_msg of a longer datagram", name);
     is(recvfds_msghdr(pair[1], fds, &nfds, &message, 0), 4,
        "%s: recvfds_msghdr of a longer datagram", name);
-    ok(nfds == 0 && message.msg_flags & MSG_TRUNC, "%s: is cut, and told so", name);
+    ok(nfds == 0 && message.msg_flags & MSG_TRUNC, "%s: is cut and marked", name);
 }
 
 static void with_protocol(const struct protocol *protocol)

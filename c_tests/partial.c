@@ -1,5 +1,5 @@
 /* RECVFD_PARTIAL: where a receive would fail because descriptors are too many, missing
- * or refused, it succeeds with what came, each in its place, and tells by MSG_CTRUNC.
+ * or refused, it succeeds with what came, each in its place, and sets MSG_CTRUNC.
  * With real messages on each type of socket, and with simulated ones for what a kernel
  * does since 7.3 or with a security module. */
 #include "simulation.h"
@@ -202,7 +202,7 @@ static void refused(const char *slots, int room)
     end_scene(&scene, slots);
 }
 
-/* MSG_CTRUNC: nobody tells how many there were, and none is looked for. */
+/* MSG_CTRUNC: nobody knows how many there were, and none is looked for. */
 static void fewer_came(int nfds)
 {
     set_scene(&scene, nfds);
@@ -258,12 +258,12 @@ static void pidfds(void)
     deliver(PIDFD, scene.files + 2, 1);
     struct result result = take(2, true);
     ok(result.bytes == 1 && result.nfds == 2 && result.truncated,
-       "a pidfd beside too many");
+       "a pidfd after too many");
     is(result.pidfd, scene.files[2], "it is the caller's");
     is(kernel.closes, 1, "the surplus is closed");
     close(scene.files[0]);
     close(scene.files[2]);
-    end_scene(&scene, "a pidfd beside too many");
+    end_scene(&scene, "a pidfd after too many");
 
     set_scene(&scene, 1);
     deliver(SCM_RIGHTS, scene.files, 1);

@@ -240,7 +240,7 @@ static void interrupted(int flags, const char *name)
     close_pair(pair);
 }
 
-/* The peer goes while the send is blocked: what went is told first. */
+/* The peer closes while the send is blocked: the part that was sent is reported first. */
 static int send_to_the_end(void *argument)
 {
     int *pair = argument;

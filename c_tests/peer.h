@@ -1,4 +1,4 @@
-/* What the tests share: sockets, files that can be told apart, a count of open
+/* Shared by the tests: sockets, files that can be distinguished, a count of open
  * descriptors, child processes, and a peer that speaks bare sendmsg(2) and
  * recvmsg(2) and so can send and see what the library never would. */
 #ifndef PEER_H
@@ -32,7 +32,7 @@ int count_fds(void);
 extern int *volatile null_fds;
 extern void *volatile null_data;
 
-/* A file of its own; several are told apart by same_file(). */
+/* A file of its own; same_file() distinguishes several. */
 int open_file(void);
 void open_files(int *fds, int nfds);
 void close_fds(const int *fds, int nfds);
@@ -117,7 +117,7 @@ int classic_recvfd(int unix_domain_socket_fd);
  * killed when its parent dies or after TAP_TIMEOUT. */
 pid_t run_in_child(int (*body)(void *), void *argument);
 
-/* A body that executes the test program itself, anew, with arguments, a NULL at
+/* A body that executes the test program itself again with arguments, a NULL at
  * their end: what is to share nothing with the test by fork(2). */
 int execute_itself(void *arguments);
 

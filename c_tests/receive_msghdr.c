@@ -1,6 +1,6 @@
 /* recvfds_msghdr: several buffers, the sender's address, the other control messages
- * and every flag of recvmsg(2) beside the descriptors. What the caller has no room for
- * is left out, told and closed; where the call fails, the message that the caller
+ * and every flag of recvmsg(2) with the descriptors. What the caller has no room for
+ * is left out, reported and closed; where the call fails, the message that the caller
  * described is as it was. */
 #include "peer.h"
 #include "sendfd.h"
@@ -166,7 +166,7 @@ static void most_buffers(const struct socket_type *type)
     close_pair(pair);
 }
 
-/* Credentials fit if their padding does, else MSG_CTRUNC tells; without a buffer
+/* Credentials fit if their padding does, else MSG_CTRUNC is set; without a buffer
  * nobody wants them. */
 static void credentials(const struct socket_type *type, int nfds)
 {
@@ -244,7 +244,7 @@ static void pidfds(const struct socket_type *type, int nfds, bool with_credentia
     close_pair(pair);
 }
 
-/* A longer datagram is cut, and told so, with its descriptors. */
+/* A longer datagram is cut and marked, with its descriptors. */
 static void long_datagram(const struct socket_type *type)
 {
     struct place place;

@@ -65,7 +65,7 @@ static void closed_in_flight(const struct socket_type *type)
     close_pair(pair);
 }
 
-/* Descriptor 0 is as good as any other. */
+/* Descriptor 0 is like any other. */
 static void descriptor_zero(const struct socket_type *type)
 {
     int pair[2], fd = open_file(), standard_input = dup(0);

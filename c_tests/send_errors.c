@@ -149,7 +149,7 @@ static void receiver_shut_down(const struct socket_type *type, const int *fds)
     close_pair(pair);
 }
 
-/* The peer closed without reading: SOCK_SEQPACKET tells of that once. */
+/* The peer closed without reading: SOCK_SEQPACKET reports that once. */
 static void reset(const struct socket_type *type, const int *fds)
 {
     int pair[2];

@@ -1,6 +1,6 @@
 /* sendfds_msghdr: several buffers, an address, other control messages and every flag
- * of sendmsg(2) beside the descriptors. The message that the caller describes is not
- * changed, and a wrong one is told before anything is sent. */
+ * of sendmsg(2) with the descriptors. The message that the caller describes is not
+ * changed, and a wrong one is reported before anything is sent. */
 #include "peer.h"
 #include "sendfd.h"
 #include "tap.h"
@@ -15,7 +15,7 @@
 #include <unistd.h>
 
 #define LENGTH(array) (sizeof(array) / sizeof(array)[0])
-#define MOST_CONTROL 512 /* bytes beside descriptors */
+#define MOST_CONTROL 512 /* bytes besides descriptors */
 
 static int files[SENDFD_MAX_FDS];
 
@@ -260,7 +260,7 @@ static void wrong_control(const struct socket_type *type)
     close_pair(pair);
 }
 
-/* Wrong arguments, told before the socket is even looked at; EINVAL before EFAULT. */
+/* Wrong arguments, reported before the socket is looked at; EINVAL before EFAULT. */
 static void wrong_arguments(const struct socket_type *type)
 {
     static const int counts[] = {-1, INT_MIN, SENDFD_MAX_FDS + 1, INT_MAX};

@@ -19,7 +19,7 @@ static int receive_all(struct scene *scene)
     return recvfds_all(scene->pair[1], scene->returned, 5);
 }
 
-/* A message without a descriptor is no error here, and told as one. */
+/* A message without a descriptor is an error here. */
 static int receive_message(struct scene *scene)
 {
     int nfds = 5;
@@ -51,7 +51,7 @@ static int receive_msghdr(struct scene *scene)
 }
 
 /* What a caller makes of a message that it has received itself. A pidfd is its own, and
- * it trusts the kernel not to tell more than there was room for. */
+ * it trusts the kernel not to report more than there was room for. */
 static int receive_cmsg(struct scene *scene)
 {
     int nfds = 5, pidfd = -1;
@@ -105,7 +105,7 @@ static void calls_of_a_send(int nfds)
     is(one ? sendfd(pair[0], 0) : sendfds(pair[0], fds, nfds), one ? 1 : nfds, "%s of %d",
        name, nfds);
     ok(kernel.domain_calls == 1 && kernel.sendmsgs == 1,
-       "one call that tells the domain, one sendmsg");
+       "one call that asks for the domain, one sendmsg");
     is(calls_made(), 2, "no other call");
     is(kernel.send_flags, MSG_NOSIGNAL, "flags MSG_NOSIGNAL, no other");
     is((long)kernel.send_bytes, 1, "one byte of data");
@@ -136,7 +136,7 @@ static void calls_of_a_receive(int max_fds)
     int room = one ? 1 : max_fds > SENDFD_MAX_FDS ? SENDFD_MAX_FDS : max_fds;
     is((long)kernel.receive_controllen,
        (long)CMSG_SPACE(sizeof(int) * (size_t)room) + 512,
-       "room for the descriptors and 512 bytes beside");
+       "room for the descriptors and 512 bytes more");
     close_fds((int[]){fds[0], file}, 2);
     close_pair(pair);
 }
@@ -151,7 +151,7 @@ static void calls_for_any_number(void)
     reset_kernel();
     is(sendfds_all(pair[0], fds, nfds), nfds, "sendfds_all of %d", nfds);
     ok(kernel.domain_calls == 1 && kernel.sendmsgs == 2,
-       "one call that tells the domain, two sendmsg");
+       "one call that asks for the domain, two sendmsg");
     is(calls_made(), 3, "no other call");
     is(kernel.send_flags, MSG_NOSIGNAL, "flags MSG_NOSIGNAL, no other");
     reset_kernel();
@@ -172,7 +172,7 @@ static void calls_of_a_message(int nfds, int room, size_t len)
     is(sendfds_msg(pair[0], fds, nfds, data, len, 0), (long)len,
        "sendfds_msg of %d and %zu bytes", nfds, len);
     ok(kernel.domain_calls == (nfds > 0) && kernel.sendmsgs == 1,
-       "one call that tells the domain if there are descriptors, one sendmsg");
+       "one call that asks for the domain if there are descriptors, one sendmsg");
     is(calls_made(), nfds > 0 ? 2 : 1, "no other call");
     is((long)kernel.send_bytes, (long)len, "so many bytes");
     is((long)kernel.send_cmsg_len, nfds ? (long)CMSG_LEN(sizeof(int) * (size_t)nfds) : 0,
@@ -188,7 +188,7 @@ static void calls_of_a_message(int nfds, int room, size_t len)
     int most = room > SENDFD_MAX_FDS ? SENDFD_MAX_FDS : room;
     is((long)kernel.receive_controllen,
        (long)CMSG_SPACE(sizeof(int) * (size_t)most) + 512,
-       "room for the descriptors and 512 bytes beside");
+       "room for the descriptors and 512 bytes more");
     close_fds(fds, count);
     close_pair(pair);
 }
@@ -215,7 +215,7 @@ static void calls_of_a_msghdr(int nfds, int room)
     is(sendfds_msghdr(pair[0], fds, nfds, &message, MSG_DONTWAIT), 6,
        "sendfds_msghdr of %d", nfds);
     ok(kernel.domain_calls == (nfds > 0) && kernel.sendmsgs == 1,
-       "one sendmsg, and one call that tells the domain if there are descriptors");
+       "one sendmsg, and one call that asks for the domain if there are descriptors");
     is(calls_made(), 1 + kernel.domain_calls, "no other call");
     is(kernel.send_flags, MSG_NOSIGNAL | MSG_DONTWAIT, "the flags, and MSG_NOSIGNAL");
     is((long)kernel.send_controllen,
@@ -232,12 +232,12 @@ static void calls_of_a_msghdr(int nfds, int room)
     ok(find_control(&message, SOL_SOCKET, SCM_CREDENTIALS) != NULL, "the credentials");
     size_t most = room > SENDFD_MAX_FDS ? SENDFD_MAX_FDS : (size_t)room;
     ok(kernel.receive_controllen >= CMSG_SPACE(sizeof(int) * most) + 512,
-       "room for the descriptors and 512 bytes beside");
+       "room for the descriptors and 512 bytes more");
     close_fds(fds, count);
     close_pair(pair);
 }
 
-/* SO_SNDTIMEO: the sleeps are as long as it is, to the microsecond, whether it is told
+/* SO_SNDTIMEO: the sleeps are as long as it is, to the microsecond, whether it is given
  * in seconds, in microseconds or in both; the last one is cut to what is left. */
 static void limits_of_the_wait(int socket)
 {
@@ -473,7 +473,7 @@ static void fewer_came_and_a_pidfd(void)
     end_scene(&scene, "a pidfd after fewer descriptors");
 }
 
-/* Which of several errors is told: too many, then a refused slot, then fewer. */
+/* Which of several errors is reported: too many, then a refused slot, then fewer. */
 static void order_of_errors(void)
 {
     struct scene scene;
@@ -576,7 +576,7 @@ static void pidfds(void)
         fails(receive(&scene), EPERM, "no pidfd %s a refused slot: that one's errno",
               before ? "before" : "after");
         is(kernel.closes, 2, "what came is closed");
-        end_scene(&scene, "no pidfd beside a refused slot");
+        end_scene(&scene, "no pidfd after a refused slot");
 
         set_scene(&scene, 1);
         if (before)
@@ -588,7 +588,7 @@ static void pidfds(void)
         is(scene.returned[0], scene.files[0], "which is handed over");
         is(kernel.closes, 0, "and nothing is closed");
         close(scene.files[0]);
-        end_scene(&scene, "no pidfd beside a descriptor");
+        end_scene(&scene, "no pidfd after a descriptor");
     }
 
     set_scene(&scene, 0);
@@ -691,7 +691,7 @@ static void two_messages_of_descriptors(void)
     }
 }
 
-/* Lengths that no kernel should tell are not followed out of the buffer. */
+/* Lengths that no kernel should report do not lead out of the buffer. */
 static void lengths_out_of_bounds(void)
 {
     static const size_t beyond[] = {CMSG_LEN(12), 100000, INT_MAX, SIZE_MAX - 7,
@@ -793,7 +793,7 @@ static void close_fails_while_cleaning_up(void)
     end_scene(&scene, "close fails after ENOMSG");
 }
 
-/* Where there is no failure to tell, errno is as it was before the call. */
+/* Without a failure, errno is as it was before the call. */
 static void close_fails_on_success(void)
 {
     struct scene scene;
@@ -832,7 +832,7 @@ static void close_fails_on_success(void)
     end_scene(&scene, "close fails at the end of file");
 }
 
-/* Wrong arguments are told before any system call; flags among them, which a socket
+/* Wrong arguments are reported before any system call; flags among them, which a socket
  * of another domain, or none, would otherwise hide. */
 static void arguments_before_calls(void)
 {

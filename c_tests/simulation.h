@@ -1,7 +1,7 @@
 /* Included in one file of a program, this puts sendmsg, recvmsg, getsockopt, getsockname,
  * fcntl, close, nanosleep and syscall of its own before those of libc, which the library
  * then calls. They count, keep what they were passed, and fail, or put control messages
- * into a receive, as a test has told them to. */
+ * into a receive, as a test has asked. */
 #ifndef SIMULATION_H
 #define SIMULATION_H
 
@@ -43,7 +43,7 @@ static struct {
 
     /* What has happened. */
     int sendmsgs, recvmsgs, fcntls, closes, sleeps, others;
-    int domain_calls; /* those that tell the domain: getsockname or SO_DOMAIN */
+    int domain_calls; /* those that ask for the domain: getsockname or SO_DOMAIN */
     int getsockopts;  /* of any other option */
     long slept[16];   /* microseconds, of each sleep */
     long slept_in_all;

@@ -1,4 +1,4 @@
-/* Whatever socket options make the kernel put beside the descriptors, those
+/* Whatever socket options make the kernel add to the descriptors, those
  * that were sent arrive, nothing else is taken for one, and nothing leaks: not
  * the pidfd that SO_PASSPIDFD brings, not the sender's pid. */
 #include "peer.h"
@@ -49,7 +49,7 @@ static void pair_with_options(int type, unsigned set, int pair[2])
             need(set_option(pair[1], options[i].option, options[i].value));
 }
 
-/* What comes beside one descriptor: without this, the test below proves little. */
+/* What comes with one descriptor: without this, the test below proves little. */
 static void they_do_come(const struct socket_type *type, bool with_pidfd)
 {
     _Alignas(struct cmsghdr) char control[1024];
@@ -83,7 +83,7 @@ static void they_do_come(const struct socket_type *type, bool with_pidfd)
             timestamps++;
     }
     is(credentials.pid, getpid(), "%s: SO_PASSCRED brings credentials", type->name);
-    is(rights, 1, "%s: beside the descriptor", type->name);
+    is(rights, 1, "%s: with the descriptor", type->name);
     if (with_pidfd)
         is(pidfds, 1, "%s: SO_PASSPIDFD brings a pidfd", type->name);
     if (type->type != SOCK_STREAM)
@@ -154,7 +154,8 @@ static void combination(const struct socket_type *type, unsigned set, const int 
     close_pair(pair);
 }
 
-/* SO_INQ, on a stream alone, tells how many bytes are left, and comes with all others. */
+/* SO_INQ, on a stream only, reports how many bytes are left, and comes with all others.
+ */
 static void bytes_left(unsigned set, const int *files)
 {
     static const int counts[] = {0, 1, 2, SENDFD_MAX_FDS};

@@ -52,7 +52,7 @@ static int send_message(int socket, const int *fds, int nfds)
     return sendfds_msg(socket, fds, nfds, "m", 1, 0) == 1 ? nfds : -1;
 }
 
-/* A message without a descriptor is told as the other functions tell it. */
+/* A message without a descriptor is reported as by the other functions. */
 static int receive_message(int socket, int *fds)
 {
     int nfds = MOST;
@@ -176,8 +176,7 @@ static void at_once(const struct socket_type *type, const struct way *way)
     is(wrong_receives, 0, "%s, %s: each receive has one message", type->name, way->name);
     is(lost, 0, "%s, %s: of %d descriptors none is lost", type->name, way->name, total);
     is(doubled, 0, "%s, %s: none arrives twice", type->name, way->name);
-    is(endings, THREADS, "%s, %s: each receiver is told of the end", type->name,
-       way->name);
+    is(endings, THREADS, "%s, %s: each receiver sees the end", type->name, way->name);
     ok(type->type != SOCK_DGRAM || is_empty(pair[1]), "%s, %s: nothing is left",
        type->name, way->name);
     close(pair[1]);

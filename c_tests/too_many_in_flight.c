@@ -1,7 +1,7 @@
 /* Too many descriptors in flight (ETOOMANYREFS), as an unprivileged user with a low
  * RLIMIT_NOFILE meets it: sendfds_all waits it out on a blocking socket, for as
- * long as the receiver is there, no signal comes and no timeout is over, and tells
- * at once on a non-blocking one; the other sends tell at once on any. What is
+ * long as the receiver is there, no signal comes and no timeout is over, and fails
+ * at once on a non-blocking one; the other sends fail at once on any. What is
  * reported as sent is exactly what arrives. */
 #include "peer.h"
 #include "sendfd.h"
@@ -169,7 +169,7 @@ static void slow_receiver(const struct socket_type *type)
     }
     end_sender(child);
     for (int i = 0; i < 3; i++)
-        is(sender->other_errors[i], ETOOMANYREFS, "%s: %s tells at once", type->name,
+        is(sender->other_errors[i], ETOOMANYREFS, "%s: %s fails at once", type->name,
            names[i]);
     is(sender->then_returned, 3, "%s: bytes alone can be sent", type->name);
     ok(strcmp(text, "abc") == 0, "%s: and come", type->name);
@@ -244,7 +244,7 @@ static void send_until_gone(struct sender *self)
 }
 
 /* It takes two messages, and closes when a third is queued: which SOCK_SEQPACKET
- * tells the sender of. */
+ * reports to the sender. */
 static void receiver_dies(const struct socket_type *type)
 {
     int error = type->type == SOCK_STREAM      ? EPIPE
@@ -295,10 +295,10 @@ static void gone_while_others_send(const struct socket_type *type)
     close(sender->pair[1]);
     is(sender->returned, -1, "%s: the peer is gone, others have too many in flight",
        type->name);
-    is(sender->error, looks_later ? EAGAIN : EPIPE, "%s: which is told %s", type->name,
-       looks_later ? "later: the timeout is" : "at once");
+    is(sender->error, looks_later ? EAGAIN : EPIPE, "%s: which is reported %s",
+       type->name, looks_later ? "later: the timeout is" : "at once");
     is(sender->then_returned, -1, "%s: when theirs have come", type->name);
-    is(sender->then_error, looks_later ? ECONNREFUSED : EPIPE, "%s: it is told",
+    is(sender->then_error, looks_later ? ECONNREFUSED : EPIPE, "%s: it is reported",
        type->name);
 }
 

@@ -1,6 +1,6 @@
 /* Two processes that share nothing but a path pass files to each other, in both
  * directions, and the receiver has them when the sender is long gone. Each is
- * this program, executed anew. */
+ * this program, executed again. */
 #include "peer.h"
 #include "sendfd.h"
 #include "tap.h"
@@ -25,7 +25,7 @@ static char *path_of(const char *name)
 }
 
 /* Two processes that open a FIFO, one to read and one to write, wait for each
- * other: "ready" tells that the server is bound, "go" that the sender is gone. */
+ * other: "ready" means that the server is bound, "go" that the sender is gone. */
 static void meet(const char *fifo, int flags)
 {
     int fd = open(path_of(fifo), flags | O_CLOEXEC);

@@ -1,5 +1,5 @@
 /* What a peer can do with what it shares, and what keeps it from that: all that
- * libsendfd(7) tells in SECURITY CONSIDERATIONS and that can be shown. None of it is
+ * libsendfd(7) says in SECURITY CONSIDERATIONS and that can be shown. None of it is
  * the library's doing; but a page that is wrong on it is worse than none. */
 #include "peer.h"
 #include "sendfd.h"
@@ -106,7 +106,7 @@ static void leases(void)
     need(fcntl(peers, F_SETLEASE, F_RDLCK) == 0);
     need(signal(SIGIO, SIG_IGN) != SIG_ERR);
     fails(open_anew(received, O_RDWR | O_NONBLOCK), EWOULDBLOCK,
-          "to open it anew waits for a lease of the peer");
+          "to open it again waits for a lease of the peer");
     need(fcntl(peers, F_SETLEASE, F_UNLCK) == 0);
     int fd = open_anew(received, O_RDWR | O_NONBLOCK);
     ok(fd >= 0, "but not when that is given up");
@@ -143,7 +143,7 @@ static void read_only(void)
     pass(open_anew(file, O_RDONLY));
     fails(write(received, "x", 1), EBADF, "what is open for reading is not for writing");
     fd = open_anew(received, O_RDWR);
-    is(write(fd, "x", 1), 1, "but a memfd is when it is opened anew");
+    is(write(fd, "x", 1), 1, "but a memfd is when it is opened again");
     close(fd);
     close_both();
     pass(open_anew(sealed, O_RDONLY));
@@ -161,7 +161,7 @@ static void path_only(void)
     pass(open("/proc", O_PATH | O_CLOEXEC));
     int flags = fcntl(received, F_GETFL);
     is(flags & O_ACCMODE, O_RDONLY, "O_PATH has the access mode O_RDONLY");
-    ok(flags & O_PATH, "which F_GETFL tells apart");
+    ok(flags & O_PATH, "which F_GETFL shows");
     fails(read(received, &byte, 1), EBADF, "and cannot be read");
     int inside = openat(received, "self", O_PATH | O_DIRECTORY | O_CLOEXEC);
     ok(inside >= 0, "a directory gives what is below it");
@@ -192,7 +192,7 @@ static bool send_out_of_band(int socket, int fd)
     return raw_send_flags(socket, "", 1, &fd, 1, MSG_OOB) == 1;
 }
 
-/* What poll(2) tells of it does not keep a receive from waiting. */
+/* A receive may wait although poll(2) has reported it. */
 static void out_of_band(void)
 {
     int pair[2], before = count_fds();
@@ -245,7 +245,7 @@ static void who_it_is(void)
     need(connect(client, (struct sockaddr *)&address, len) == 0);
     need(read(client, &byte, 1) == 1);
     is(process_at_the_other_end(client), getpid(),
-       "SO_PEERCRED tells who called listen(2), not the child that accepted");
+       "SO_PEERCRED reports who called listen(2), not the child that accepted");
     close(client);
     close(listener);
     is(wait_for_child(child), 0, "who did accept it");

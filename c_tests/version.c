@@ -1,4 +1,4 @@
-/* The version that the library tells is that of the header, as a string and as
+/* The version that the library reports is that of the header, as a string and as
  * three numbers, and the constants have the values that programs rely on. */
 #include "sendfd.h"
 #include "tap.h"

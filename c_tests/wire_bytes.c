@@ -1,5 +1,5 @@
 /* What goes over the wire, seen by bare recvmsg(2): sendfd is one message of
- * one zero byte and one descriptor, sendfds one of a byte that tells their
+ * one zero byte and one descriptor, sendfds one of a byte that is their
  * number; and a receive takes any byte from a sender without the library. */
 #include "peer.h"
 #include "sendfd.h"
@@ -53,7 +53,7 @@ static void sent_by_sendfds(const struct socket_type *type, const int *fds, int 
     close_pair(pair);
 }
 
-/* Whether byte, sent with nfds descriptors, is as good as any other. */
+/* Whether byte, sent with nfds descriptors, is accepted like any other. */
 static bool is_taken(const int pair[2], unsigned char byte, const int *fds, int nfds)
 {
     int received[SENDFD_MAX_FDS];

@@ -1,6 +1,6 @@
 /* Stores an entry of systemd's journal as its clients do with one that is too large for
  * a datagram: a sealed memory file goes with an empty datagram. Given bytes to send
- * beside the descriptor, it sends those. */
+ * with the descriptor, it sends those. */
 #include <sendfd.h>
 
 #include <fcntl.h>

@@ -16,7 +16,7 @@ fi
 namespace="unshare --mount --pid --fork --mount-proc"
 [ "$(id -u)" = 0 ] || namespace="$namespace --map-root-user"
 if ! $namespace mount -t tmpfs none /run 2>"$scratch/why" || ! [ -s /etc/machine-id ]; then
-	# A container may forbid it, and no package mends that.
+	# A container may forbid it, and no package helps.
 	REQUIRE_ALL=0
 	skip "an entry of the journal: no mount namespace, or no /etc/machine-id: $(cat "$scratch/why")"
 	tap_done

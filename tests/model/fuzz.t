@@ -30,7 +30,7 @@ if ! have cargo-fuzz; then
 	have cargo-fuzz || tap_done
 fi
 
-# cargo-fuzz cannot be told --locked: that the lock file stays as it is tells the same.
+# cargo-fuzz has no --locked: an unchanged lock file shows the same.
 build() {
 	cargo-fuzz fuzz build --fuzz-dir tests/model/fuzz --target-dir "$directory/target"
 }

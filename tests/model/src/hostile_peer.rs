@@ -919,7 +919,7 @@ impl Scene {
         let mut data = [NO_BYTE; 4];
         let bytes = data.as_mut_ptr().cast();
         let socket = self.ours;
-        // SAFETY: what is not NULL has room for what is told, as far as that makes sense.
+        // SAFETY: what is not NULL has room for the given length, as far as that makes sense.
         let (outcome, errno) = unsafe {
             match choices.below(16) {
                 0 => (Outcome::of(|| sendfds(socket, place, 0) as isize), EINVAL),
