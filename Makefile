@@ -166,6 +166,7 @@ installed = \
 	link:$(soname):$(libdir)/libsendfd.so \
 	644:$(O)/libsendfd.a:$(libdir)/libsendfd.a \
 	644:include/sendfd.h:$(includedir)/sendfd.h \
+	644:include/sendfd.hpp:$(includedir)/sendfd.hpp \
 	644:$(O)/sendfd.pc:$(pkgconfigdir)/sendfd.pc \
 	644:$(O)/sendfd-config.cmake:$(cmakedir)/sendfd-config.cmake \
 	644:$(O)/sendfd-config-version.cmake:$(cmakedir)/sendfd-config-version.cmake \
@@ -198,7 +199,11 @@ installcheck:
 # --- examples --------------------------------------------------------------
 
 short_examples := $(patsubst %.c,$(O)/%,$(wildcard examples/*.c))
-examples       := $(short_examples) $(O)/examples/handover $(O)/examples/load
+c_examples     := $(short_examples) $(O)/examples/handover $(O)/examples/load
+# Without a C++ compiler what is in C++ is left out, and its tests are skipped.
+have_cxx       := $(shell command -v $(CXX))
+cxx_examples   := $(if $(have_cxx),$(patsubst %.cc,$(O)/%,$(wildcard examples/*.cc)))
+examples       := $(c_examples) $(cxx_examples)
 c_warnings     := -Wall -Wextra -Wpedantic -Werror
 # What is built here and linked with the shared object finds it here.
 with_shared     = -L$(O) -lsendfd -Wl,-rpath,'$(abspath $(O))'
@@ -207,11 +212,17 @@ $(short_examples): $(O)/%: %.c
 $(O)/examples/load: examples/handover/load.c
 $(O)/examples/handover: $(filter-out %/load.c,$(wildcard examples/handover/*.[ch]))
 
-$(examples): include/sendfd.h $(O)/libsendfd.so $(O)/$(soname)
+$(c_examples): include/sendfd.h $(O)/libsendfd.so $(O)/$(soname)
 	$(call say,CC,$@)
 	$(quiet)mkdir -p $(@D)
 	$(quiet)$(CC) -std=c11 $(CPPFLAGS) $(c_warnings) -D_GNU_SOURCE -Iinclude $(CFLAGS) \
 		$(LDFLAGS) -o $@ $(filter %.c,$^) $(with_shared)
+
+$(cxx_examples): $(O)/%: %.cc include/sendfd.hpp include/sendfd.h $(O)/libsendfd.so $(O)/$(soname)
+	$(call say,CXX,$@)
+	$(quiet)mkdir -p $(@D)
+	$(quiet)$(CXX) -std=c++17 $(CPPFLAGS) $(c_warnings) -Iinclude $(CXXFLAGS) $(LDFLAGS) \
+		-o $@ $(filter %.cc,$^) $(with_shared)
 
 demo: all $(examples)
 	$(quiet)examples/demo.sh $(O)/examples

@@ -2,14 +2,16 @@
  * that is cancelled in one unwinds through it, runs the destructors of the C++
  * functions above, and has neither received nor sent anything. */
 #include "peer.h"
-#include "sendfd.h"
-#include "tap.h"
+#include "sendfd.hpp"
 
 #include <atomic>
 #include <pthread.h>
 #include <sched.h>
 #include <sys/syscall.h>
 #include <unistd.h>
+
+/* Its macros are short words, which the library of C++ has, too. */
+#include "tap.h"
 
 namespace
 {
@@ -91,6 +93,20 @@ int send_msghdr(int socket, int fd)
     return static_cast<int>(sendfds_msghdr(socket, &fd, 1, &message, 0));
 }
 
+int receive_in_cxx(int socket, int)
+{
+    std::error_code error;
+    std::optional<libsendfd::unique_fd> fd = libsendfd::receive(socket, error);
+    return fd ? fd->release() : -1;
+}
+
+int send_in_cxx(int socket, int fd)
+{
+    const int fds[] = {fd, fd};
+    std::error_code error;
+    return static_cast<int>(libsendfd::send_all(socket, fds, error));
+}
+
 const Call calls[] = {{"recvfd", receive_one, false},
                       {"recvfds", receive_some, false},
                       {"recvfds_all", receive_all, false},
@@ -100,7 +116,9 @@ const Call calls[] = {{"recvfd", receive_one, false},
                       {"sendfds_all", send_all, true},
                       {"sendfds_msg", send_message, true},
                       {"recvfds_msghdr", receive_msghdr, false},
-                      {"sendfds_msghdr", send_msghdr, true}};
+                      {"sendfds_msghdr", send_msghdr, true},
+                      {"libsendfd::receive", receive_in_cxx, false},
+                      {"libsendfd::send_all", send_in_cxx, true}};
 
 enum Cancellation { WHILE_BLOCKED, PENDING, DISABLED };
 
@@ -317,6 +335,59 @@ void cancel_waiting(socket_type type)
            "%s: sendfds_all, waiting for descriptors in flight, is cancelled", type.name);
 }
 
+/* Its one descriptor has an owner when the second is waited for. */
+int receive_two_in_cxx(int socket, int)
+{
+    std::array<libsendfd::unique_fd, 2> fds;
+    std::error_code error;
+    static_cast<void>(libsendfd::receive_all(socket, fds, error));
+    return -1;
+}
+
+void cancel_part_way(const socket_type &type)
+{
+    const Call call = {"libsendfd::receive_all", receive_two_in_cxx, false};
+    int pair[2], fd = open_file();
+    socket_pair(type.type, pair);
+    int before = count_fds();
+    need(sendfd(pair[0], fd) == 1);
+    Job job(call, WHILE_BLOCKED, pair, fd);
+    pthread_t thread;
+    void *ended;
+    need(pthread_create(&thread, NULL, work, &job) == 0);
+    wait_until_blocked(job);
+    while (!is_empty(pair[1]))
+        sched_yield();
+    wait_until_asleep(job.task);
+    need(pthread_cancel(thread) == 0);
+    need(pthread_join(thread, &ended) == 0);
+    ok(ended == PTHREAD_CANCELED && !job.returned, "%s: %s is cancelled part-way",
+       type.name, call.name);
+    is(count_fds(), before, "%s: %s: what had come is closed", type.name, call.name);
+    close(fd);
+    close_pair(pair);
+}
+
+int close_in_cxx(int, int fd)
+{
+    libsendfd::unique_fd owner(fd);
+    return 0;
+}
+
+/* A destructor that acts upon a cancellation would end the program. */
+void cancel_closing()
+{
+    const Call call = {"libsendfd::unique_fd", close_in_cxx, false};
+    int before = count_fds();
+    int pair[2] = {-1, -1};
+    Job job(call, PENDING, pair, open_file());
+    pthread_t thread;
+    need(pthread_create(&thread, NULL, work, &job) == 0);
+    need(pthread_join(thread, NULL) == 0);
+    ok(job.returned, "a unique_fd that closes is no cancellation point");
+    is(count_fds(), before, "and it closes");
+}
+
 } // namespace
 
 int main()
@@ -330,6 +401,9 @@ int main()
         }
     for (const socket_type &type : socket_types)
         cancel_waiting(type);
+    for (const socket_type &type : socket_types)
+        cancel_part_way(type);
+    cancel_closing();
     is(count_fds(), before, "no descriptor is left open");
     return tap_done();
 }

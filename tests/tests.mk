@@ -7,8 +7,7 @@ c_test_support := tap peer classic_snippet
 c_test_objects := $(c_test_support:%=$(O)/c_tests/%.o)
 c_test_names   := $(filter-out $(c_test_support),$(basename $(notdir $(wildcard c_tests/*.c))))
 cxx_test_names := $(basename $(notdir $(wildcard c_tests/*.cc)))
-# Without a C++ compiler the tests in C++ are skipped, and the run says so.
-built_tests    := $(c_test_names) $(if $(shell command -v $(CXX)),$(cxx_test_names))
+built_tests    := $(c_test_names) $(if $(have_cxx),$(cxx_test_names))
 test_programs  := $(foreach kind,shared static,$(built_tests:%=$(O)/c_tests/$(kind)/%))
 
 scripts  := $(wildcard tests/*/*.t)
@@ -47,10 +46,10 @@ $(O)/c_tests/%.o: c_tests/%.c $(wildcard c_tests/*.h) include/sendfd.h
 	$(quiet)mkdir -p $(@D)
 	$(quiet)$(CC) -std=c11 $(CPPFLAGS) $(c_test_flags) $(CFLAGS) -c -o $@ $<
 
-$(O)/c_tests/%.o: c_tests/%.cc $(wildcard c_tests/*.h) include/sendfd.h
+$(O)/c_tests/%.o: c_tests/%.cc $(wildcard c_tests/*.h) include/sendfd.h include/sendfd.hpp
 	$(call say,CXX,$@)
 	$(quiet)mkdir -p $(@D)
-	$(quiet)$(CXX) -std=c++11 $(CPPFLAGS) $(c_test_flags) $(CXXFLAGS) -c -o $@ $<
+	$(quiet)$(CXX) -std=c++17 $(CPPFLAGS) $(c_test_flags) $(CXXFLAGS) -c -o $@ $<
 
 c_test_linker = $(if $(filter $(cxx_test_names),$(notdir $@)),$(CXX),$(CC)) -pthread $(CFLAGS) \
 	$(LDFLAGS) -o $@ $< $(c_test_objects)

@@ -52,12 +52,13 @@ section() {
 	awk -v section=".Sh $section" '/^\.Sh / { inside = $0 == section; next } inside' "$@"
 }
 
-page_names=$(printf '%s.3\n' $map && echo libsendfd.7)
+page_names=$(printf '%s.3\n' $map sendfd.hpp && echo libsendfd.7)
 
 # --- functions -------------------------------------------------------------------
 
-is "$(section NAME man/*.3 | awk '$1 == ".Nm" { print $2 }' | sort)" "$map" \
-	'the names of the pages are the exported functions'
+is "$(section NAME man/*.3 | awk '$1 == ".Nm" { print $2 }' | sort)" \
+	"$(printf '%s\n' $map sendfd.hpp | sort)" \
+	'the names of the pages are the exported functions and the header for C++'
 is "$(grep -E '^\.(It )?Fn ' man/libsendfd.7 | tr ' ' '\n' | grep -xF "$map" | sort -u)" "$map" \
 	'man/libsendfd.7 names each function'
 is "$(awk '$1 == ".Xr" && $2 ~ /sendfd|recvfd/ { print $2 "." $3 }' man/*.[37] | sort -u |
@@ -101,12 +102,14 @@ is "$(prototypes_in_pages)" "$(prototypes_in_header)" 'their prototypes are thos
 
 mkdir "$scratch/raw" "$scratch/programs"
 for page in man/*.[37]; do
-	section EXAMPLES "$page" | awk -v stem="$scratch/raw/$(basename "$page")" '
+	language=c
+	case $page in *.hpp.*) language=cc ;; esac
+	section EXAMPLES "$page" | awk -v stem="$scratch/raw/$(basename "$page")" -v language=$language '
 		/^\.Ed/ { literal = 0 }
 		literal { print >file }
-		/^\.Bd -literal/ { literal = 1; file = stem "-" ++programs ".c" }
+		/^\.Bd -literal/ { literal = 1; file = stem "-" ++programs "." language }
 	'
-	ok "$page: has a program" test -s "$scratch/raw/$(basename "$page")-1.c"
+	ok "$page: has a program" test -s "$scratch/raw/$(basename "$page")-1.$language"
 done
 
 # Linked with each program: fails if it leaves other descriptors open than it found.
@@ -135,10 +138,11 @@ __attribute__((destructor)) static void end(void)
 }
 END
 
-# compiles PROGRAM: to a file of its name without .c.
+# compiles PROGRAM: to a file of its name without .c or .cc.
 compiles() {
+	case $1 in *.cc) compiler="$CXX -std=c++17" ;; *) compiler="$CC -std=c11" ;; esac
 	# shellcheck disable=SC2046 # no word where the program needs no other library
-	$CC -std=c11 -Wall -Wextra -Wpedantic -Werror -D_GNU_SOURCE -Iinclude -o "${1%.c}" \
+	$compiler -Wall -Wextra -Wpedantic -Werror -D_GNU_SOURCE -Iinclude -o "${1%.c*}" \
 		"$1" "$scratch/descriptors.c" "$O/libsendfd.a" $(sed -n 's/^#include <lib\(uring\).*/-l\1/p' "$1")
 }
 
@@ -150,9 +154,10 @@ shows() {
 	esac
 }
 
-for raw in "$scratch"/raw/*.c; do
-	name=$(basename "$raw" .c)
-	program=$scratch/programs/$name.c
+for raw in "$scratch"/raw/*.c "$scratch"/raw/*.cc; do
+	name=$(basename "$raw")
+	program=$scratch/programs/$name
+	name=${name%.*}
 	sed "s/\\\\-/-/g; s/\\\\(aq/'/g; s/\\\\e/\\\\/g" "$raw" >"$program"
 	is "$(head -n 1 "$program" | cut -d ' ' -f 1)" '#include' "$name: begins with what it includes"
 	is "$(grep -nE "(^|[^\\])[-'\`^~]|\\\\([^-e(]|\\([^a]|\\(a[^q])" "$raw")" '' \
@@ -165,12 +170,16 @@ for raw in "$scratch"/raw/*.c; do
 		skip "$name: no liburing.h (Debian: liburing-dev)"
 		continue
 	fi
+	if [ "$program" != "${program%.cc}" ] && ! have "$CXX"; then
+		skip "$name: no $CXX (Debian: g++)"
+		continue
+	fi
 	ok "$name: compiles" compiles "$program"
 	if grep -q overflowuid "$program" && [ "$(id -u)" = "$(cat /proc/sys/kernel/overflowuid)" ]; then
 		skip "$name: this user is the overflow user, which the program refuses"
 		continue
 	fi
-	ok "$name: runs, and closes what it opens" timeout 20 "${program%.c}"
+	ok "$name: runs, and closes what it opens" timeout 20 "${program%.c*}"
 done
 
 # The receiver that loses nothing does so on each type of socket.

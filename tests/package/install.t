@@ -12,6 +12,7 @@ installed_in() {
 	(cd "$1" && find . ! -type d | sort)
 }
 expected_names="include/sendfd.h
+include/sendfd.hpp
 lib/cmake/sendfd/sendfd-config.cmake
 lib/cmake/sendfd/sendfd-config-version.cmake
 lib/libsendfd.a
@@ -19,8 +20,9 @@ lib/libsendfd.so
 lib/libsendfd.so.1
 lib/libsendfd.so.$VERSION
 lib/pkgconfig/sendfd.pc
+share/man/man3/sendfd.hpp.3
 share/man/man7/libsendfd.7
-$(sed -n 's,^ *\([a-z][a-z0-9_]*\);$,share/man/man3/\1.3,p' src/libsendfd.map)"
+$(sed -n '/libsendfd_/d; s,^ *\([a-z][a-z0-9_]*\);$,share/man/man3/\1.3,p' src/libsendfd.map)"
 
 destination=$scratch/destdir
 mkdir -p "$destination/usr/include" && : >"$destination/usr/include/other.h"
