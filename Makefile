@@ -224,7 +224,7 @@ $(cxx_examples): $(O)/%: %.cc include/sendfd.hpp include/sendfd.h $(O)/libsendfd
 	$(quiet)$(CXX) -std=c++17 $(CPPFLAGS) $(c_warnings) -Iinclude $(CXXFLAGS) $(LDFLAGS) \
 		-o $@ $(filter %.cc,$^) $(with_shared)
 
-demo: all $(examples)
+demo: all $(addprefix $(O)/examples/,parent_child unrelated handover load)
 	$(quiet)examples/demo.sh $(O)/examples
 	$(quiet)examples/handover/demo.sh $(O)/examples
 
