@@ -1,7 +1,7 @@
 #!/bin/sh
-# The short examples: each is compiled by the command in its first comment, and those of
-# sendfds_msghdr, sendfds_cmsg and their counterparts do what they say and do not run out
-# of descriptors. unrelated.t and demo.sh try the others.
+# Compiles each short example by the command in its first comment, and runs those that use
+# sendfds_msghdr, sendfds_cmsg and their counterparts: they do what they say and do not run
+# out of descriptors. unrelated.t and demo.t run the others.
 . tests/lib/tap.sh
 scratch_directory
 . tests/lib/processes.sh
