@@ -32,9 +32,14 @@ CLANG_FORMAT ?= clang-format
 SHELLCHECK ?= shellcheck
 
 # Everything that is built goes below O: the source tree may be read-only.
-O         ?= build
-ifneq ($(words $(O) $(CURDIR)),2)
-$(error make cannot build in a directory with a space in its name: $(CURDIR), O=$(O))
+O ?= build
+# Neither make nor the paths that loaders search have a way to write these in a name.
+ifneq ($(filter-out 2,$(words $(O) $(CURDIR)))$(findstring :,$(O)$(CURDIR))$(findstring ',$(O)),)
+$(error the name of a directory has a space or a colon, or O a quote: $(CURDIR), O=$(O))
+endif
+# make clean removes directories below O, which must not be those of the sources.
+ifneq ($(filter $(abspath $(O))/%,$(CURDIR)/),)
+$(error O has to be a directory of its own, not $(O))
 endif
 
 version := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml)
@@ -50,12 +55,15 @@ export VERSION := $(version)
 export REQUIRE_ALL ?= 0
 
 quiet := $(if $(filter 0,$(V)),@)
+# A word for the shell, whatever is in it.
+quoted = '$(subst ','\'',$(1))'
 say    = $(if $(filter 0,$(V)),@printf '  %-8s %s\n' '$(1)' '$(2)')
 
 .PHONY: all header html install uninstall installcheck demo lint format dist clean help
 
-all: $(O)/libsendfd.so.$(version) $(O)/$(soname) $(O)/libsendfd.so $(O)/libsendfd.a $(O)/sendfd.pc
-all: $(O)/sendfd-config.cmake $(O)/sendfd-config-version.cmake
+built := $(addprefix $(O)/,libsendfd.so.$(version) $(soname) libsendfd.so libsendfd.a sendfd.pc \
+	sendfd-config.cmake sendfd-config-version.cmake)
+all: $(built)
 
 help:
 	@printf '%s\n' \
@@ -74,13 +82,26 @@ help:
 	'make html           writes the man pages as HTML below build/html' \
 	'make lint           checks format and lints; make format reformats' \
 	'make dist           makes a source tarball below build/' \
-	'make clean          removes build/ and target/' \
+	'make clean          removes what make has built below build/ (or O=DIR)' \
 	'Variables: CC CFLAGS CPPFLAGS LDFLAGS AR LD OBJCOPY INSTALL PROVE CARGO' \
 	'           CARGOFLAGS (--locked) V=1 O=build' '' \
 	'The tests by kind; each c_tests/NAME.c is check-NAME too:'
 	@tests/list $(scripts)
 
 # --- the library -----------------------------------------------------------
+
+# What was built with other flags is made again. But root may have no cargo, or an older
+# one, and no CFLAGS: a make install without flags takes what is built.
+flags := CC CXX CPPFLAGS CFLAGS CXXFLAGS LDFLAGS LD AR OBJCOPY RUSTFLAGS CARGO_BUILD_TARGET
+only_installs := $(if $(filter install,$(MAKECMDGOALS)),$(if $(filter-out install installcheck \
+	uninstall,$(MAKECMDGOALS))$(filter command,$(foreach flag,$(flags),$(origin $(flag)))),,yes))
+
+.PHONY: write-flags
+$(O)/flags: write-flags ;
+write-flags: | $(O)
+	$(quiet)$(if $(only_installs),[ ! -f $(O)/flags ] || exit 0;) \
+	now=$$(printf '%s\n' $(foreach flag,$(flags),$(call quoted,$(flag)=$($(flag))))); \
+	[ "$$now" = "$$(cat $(O)/flags 2>/dev/null)" ] || printf '%s\n' "$$now" >$(O)/flags
 
 # What rustc makes: the script asks cargo whether it is out of date.
 rust_archive := $(O)/libsendfd-rust.a
@@ -89,10 +110,10 @@ rust_archive := $(O)/libsendfd-rust.a
 $(rust_archive): cargo ;
 cargo: | $(O)
 	$(call say,CARGO,$(rust_archive))
-	$(quiet)tools/rust-archive $(rust_archive) $(MAKECMDGOALS)
+	$(quiet)tools/rust-archive $(rust_archive) $(only_installs)
 
 # One object with what the exported functions need, and no other global name.
-$(O)/sendfd.o: $(rust_archive) $(map)
+$(O)/sendfd.o: $(rust_archive) $(map) $(O)/flags Makefile
 	$(call say,LD,$@)
 	$(quiet)$(LD) -r --gc-sections $(exports:%=-u %) -o $@.all $(rust_archive) || { \
 		echo 'LD=$(LD) has to be a GNU ld; LDFLAGS=-fuse-ld=NAME chooses the linker of the' \
@@ -106,6 +127,7 @@ $(O)/libsendfd.a: $(O)/sendfd.o
 	$(quiet)$(OBJCOPY) --weaken-symbol=sendfd --weaken-symbol=recvfd $< $(O)/sendfd-weak.o
 	$(quiet)rm -f $@
 	$(quiet)$(AR) rcsD $@ $(O)/sendfd-weak.o
+	$(quiet)rm -f $(O)/sendfd-weak.o
 
 $(O)/libsendfd.so.$(version): $(O)/sendfd.o $(map)
 	$(call say,CC,$@)
@@ -118,11 +140,12 @@ $(O)/$(soname) $(O)/libsendfd.so: $(O)/libsendfd.so.$(version)
 
 # Paths below another directory are written so, to move with it.
 below = $(patsubst $(prefix)/%,$${prefix}/%,$(patsubst $(exec_prefix)/%,$${exec_prefix}/%,$(1)))
-pc = sed -e 's|@prefix@|$(prefix)|' \
-	-e 's|@exec_prefix@|$(patsubst $(prefix),$${prefix},$(call below,$(exec_prefix)))|' \
-	-e 's|@libdir@|$(call below,$(libdir))|' \
-	-e 's|@includedir@|$(patsubst $(prefix)/%,$${prefix}/%,$(includedir))|' \
-	-e 's|@version@|$(version)|' pkgconfig/sendfd.pc.in
+replace = -e $(call quoted,s|@$(1)@|$(2)|)
+pc = sed $(call replace,prefix,$(prefix)) \
+	$(call replace,exec_prefix,$(patsubst $(prefix),$${prefix},$(call below,$(exec_prefix)))) \
+	$(call replace,libdir,$(call below,$(libdir))) \
+	$(call replace,includedir,$(patsubst $(prefix)/%,$${prefix}/%,$(includedir))) \
+	$(call replace,version,$(version)) pkgconfig/sendfd.pc.in
 
 # Made each time: the directories may differ from those of the last call.
 .PHONY: pc
@@ -131,8 +154,7 @@ pc: | $(O)
 	$(quiet)$(pc) >$(O)/sendfd.pc
 
 # CMake's are found from one another, and move so.
-cmake = sed -e 's|@cmakedir@|$(cmakedir)|' -e 's|@libdir@|$(libdir)|' \
-	-e 's|@includedir@|$(includedir)|' -e 's|@version@|$(version)|' -e 's|@soname@|$(soname)|'
+cmake = sed $(foreach name,cmakedir libdir includedir version soname,$(call replace,$(name),$($(name))))
 
 .PHONY: cmake-package
 $(O)/sendfd-config.cmake $(O)/sendfd-config-version.cmake: cmake-package ;
@@ -175,10 +197,11 @@ installed = \
 		man_place,$(call field,2,$(link))))
 
 field = $(word $(1),$(subst :, ,$(2)))
-install_one = $(INSTALL) -d '$(DESTDIR)$(dir $(call field,3,$(1)))' && \
+in_destdir = $(call quoted,$(DESTDIR)$(1))
+install_one = $(INSTALL) -d $(call in_destdir,$(dir $(call field,3,$(1)))) && \
 	$(if $(filter link,$(call field,1,$(1))),\
-	ln -sf $(call field,2,$(1)) '$(DESTDIR)$(call field,3,$(1))',\
-	$(INSTALL) -m $(call field,1,$(1)) $(call field,2,$(1)) '$(DESTDIR)$(call field,3,$(1))')
+	ln -sf $(call field,2,$(1)),\
+	$(INSTALL) -m $(call field,1,$(1)) $(call field,2,$(1))) $(call in_destdir,$(call field,3,$(1)))
 
 define newline
 
@@ -189,12 +212,12 @@ install: all
 	$(foreach one,$(installed),$(call install_one,$(one))$(newline)	)
 
 uninstall:
-	rm -f $(foreach one,$(installed),'$(DESTDIR)$(call field,3,$(one))')
-	rmdir '$(DESTDIR)$(cmakedir)' 2>/dev/null || :
+	rm -f $(foreach one,$(installed),$(call in_destdir,$(call field,3,$(one))))
+	rmdir $(call in_destdir,$(cmakedir)) 2>/dev/null || :
 
 installcheck:
-	$(quiet)DESTDIR='$(DESTDIR)' pkgconfigdir='$(pkgconfigdir)' libdir='$(libdir)' \
-		includedir='$(includedir)' cmakedir='$(cmakedir)' tests/run installcheck tests/package/installed
+	$(quiet)$(foreach name,DESTDIR pkgconfigdir libdir includedir cmakedir,$(name)=$(call \
+		quoted,$($(name)))) tests/run installcheck tests/package/installed
 
 # --- examples --------------------------------------------------------------
 
@@ -206,19 +229,19 @@ cxx_examples   := $(if $(have_cxx),$(patsubst %.cc,$(O)/%,$(wildcard examples/*.
 examples       := $(c_examples) $(cxx_examples)
 c_warnings     := -Wall -Wextra -Wpedantic -Werror
 # What is built here and linked with the shared object finds it here.
-with_shared     = -L$(O) -lsendfd -Wl,-rpath,'$(abspath $(O))'
+with_shared     = -L$(O) -lsendfd -Wl,-rpath,$(call quoted,$(abspath $(O)))
 
 $(short_examples): $(O)/%: %.c
 $(O)/examples/load: examples/handover/load.c
 $(O)/examples/handover: $(filter-out %/load.c,$(wildcard examples/handover/*.[ch]))
 
-$(c_examples): include/sendfd.h $(O)/libsendfd.so $(O)/$(soname)
+$(c_examples): include/sendfd.h $(O)/libsendfd.so $(O)/$(soname) $(O)/flags
 	$(call say,CC,$@)
 	$(quiet)mkdir -p $(@D)
 	$(quiet)$(CC) -std=c11 $(CPPFLAGS) $(c_warnings) -D_GNU_SOURCE -Iinclude $(CFLAGS) \
 		$(LDFLAGS) -o $@ $(filter %.c,$^) $(with_shared)
 
-$(cxx_examples): $(O)/%: %.cc include/sendfd.hpp include/sendfd.h $(O)/libsendfd.so $(O)/$(soname)
+$(cxx_examples): $(O)/%: %.cc include/sendfd.hpp include/sendfd.h $(O)/libsendfd.so $(O)/$(soname) $(O)/flags
 	$(call say,CXX,$@)
 	$(quiet)mkdir -p $(@D)
 	$(quiet)$(CXX) -std=c++17 $(CPPFLAGS) $(c_warnings) -Iinclude $(CXXFLAGS) $(LDFLAGS) \
@@ -245,7 +268,9 @@ format:
 	$(quiet)tools/lint --fix
 
 clean:
-	rm -rf $(O) target
+	rm -rf $(addprefix $(O)/,target c_tests examples tests bench html tap tools)
+	rm -f $(built) $(addprefix $(O)/,flags libsendfd-rust.a sendfd.o libsendfd-$(version).tar.gz)
+	[ ! -d $(O) ] || rmdir --ignore-fail-on-non-empty $(O)
 
 # The tests and the benchmarks, which a packager's copy of the sources need not have.
 include $(wildcard tests/tests.mk bench/bench.mk)

@@ -7,7 +7,7 @@ BENCH_QUICK    ?= 0
 
 # What they are compared with is compiled as a release would be, whatever CFLAGS says.
 $(O)/bench/%: bench/%.c bench/bench.c bench/contenders.c $(wildcard bench/*.h) \
-		include/sendfd.h $(O)/libsendfd.so $(O)/$(soname)
+		include/sendfd.h $(O)/libsendfd.so $(O)/$(soname) $(O)/flags
 	$(call say,CC,$@)
 	$(quiet)mkdir -p $(@D)
 	$(quiet)$(CC) -std=c11 $(CPPFLAGS) $(c_warnings) -D_GNU_SOURCE -Iinclude $(CFLAGS) -O2 \

@@ -41,12 +41,12 @@ check-all:
 
 # --- building them -----------------------------------------------------------
 
-$(O)/c_tests/%.o: c_tests/%.c $(wildcard c_tests/*.h) include/sendfd.h
+$(O)/c_tests/%.o: c_tests/%.c $(wildcard c_tests/*.h) include/sendfd.h $(O)/flags
 	$(call say,CC,$@)
 	$(quiet)mkdir -p $(@D)
 	$(quiet)$(CC) -std=c11 $(CPPFLAGS) $(c_test_flags) $(CFLAGS) -c -o $@ $<
 
-$(O)/c_tests/%.o: c_tests/%.cc $(wildcard c_tests/*.h) include/sendfd.h include/sendfd.hpp
+$(O)/c_tests/%.o: c_tests/%.cc $(wildcard c_tests/*.h) include/sendfd.h include/sendfd.hpp $(O)/flags
 	$(call say,CXX,$@)
 	$(quiet)mkdir -p $(@D)
 	$(quiet)$(CXX) -std=c++17 $(CPPFLAGS) $(c_test_flags) $(CXXFLAGS) -c -o $@ $<

@@ -7,7 +7,7 @@
 # differently, an import of the compiler's runtime, and a feature of a later Rust.
 #
 # The compilers are Debian 12's packages, fetched with apt's own sources and unpacked below
-# $O/arch, with an apt configuration of its own: this machine's packages, package lists and
+# $O/tests/arch, with an apt configuration of its own: this machine's packages, package lists and
 # caches are not changed. What is unpacked there is used again. Cargo is this machine's.
 #
 # Not in make check: it takes some minutes (time limit: 1800 s).
@@ -20,8 +20,8 @@ machines='i686:i686-unknown-linux-gnu:i386
 aarch64:aarch64-unknown-linux-gnu:arm64
 s390x:s390x-unknown-linux-gnu:s390x'
 
-mkdir -p "$O/arch"
-here=$(cd "$O/arch" && pwd)
+mkdir -p "$O/tests/arch"
+here=$(cd "$O/tests/arch" && pwd)
 root=$here/root
 libraries=$root/usr/lib/x86_64-linux-gnu
 

@@ -30,12 +30,12 @@ choose_tests AddressSanitizer "$not_run"
 scratch_directory
 # A target of its own keeps the flags from what runs in the build, such as build.rs.
 target=$(rustc -vV | sed -n 's/^host: //p')
-library=$O/asan/$target/release/libsendfd.a
+library=$O/tests/asan/$target/release/libsendfd.a
 flags='-g -O1 -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all'
 
 build_library() {
 	RUSTFLAGS='-Zsanitizer=address -Zexternal-clangrt' $CARGO rustc $CARGOFLAGS --quiet \
-		--release --lib --crate-type staticlib --target "$target" --target-dir "$O/asan" \
+		--release --lib --crate-type staticlib --target "$target" --target-dir "$O/tests/asan" \
 		-- -C force-unwind-tables=yes
 }
 ok 'the library is built with AddressSanitizer' build_library

@@ -21,7 +21,7 @@ if ! have "$CXX"; then
 	tap_done
 fi
 
-directory=$(mkdir -p "$O/fuzz" && cd "$O/fuzz" && pwd) || exit 1
+directory=$(mkdir -p "$O/tests/fuzz" && cd "$O/tests/fuzz" && pwd) || exit 1
 PATH=$O/tools/bin:$PATH
 if ! have cargo-fuzz; then
 	printf '# installing cargo-fuzz below %s\n' "$O/tools"

@@ -9,11 +9,11 @@
 
 build() {
 	$CARGO build $CARGOFLAGS --quiet --manifest-path tests/model/Cargo.toml \
-		--target-dir "$O/model"
+		--target-dir "$O/tests/model"
 }
 if ! output=$(build 2>&1); then
 	ok 'the model is built' false
 	printf '%s\n' "$output" | sed 's/^/# /'
 	tap_done
 fi
-exec "$O/model/debug/libsendfd-model"
+exec "$O/tests/model/debug/libsendfd-model"

@@ -10,20 +10,20 @@ c_baseline=tests/package/libsendfd-1.0.c-interface
 # which that of a release has not.
 abi_build() {
 	unset MAKEFLAGS MFLAGS MAKELEVEL
-	CARGO_PROFILE_RELEASE_DEBUG=full $MAKE O="$O/abi" CARGO="$CARGO" \
-		CARGOFLAGS="$CARGOFLAGS" "$O/abi/libsendfd.so.$VERSION"
+	CARGO_PROFILE_RELEASE_DEBUG=full $MAKE O="$O/tests/abi" CARGO="$CARGO" \
+		CARGOFLAGS="$CARGOFLAGS" "$O/tests/abi/libsendfd.so.$VERSION"
 }
 
 # Symbols, their versions, and the functions behind them with their types. Neither
 # the compiler's names for its units, which hold paths, nor units that export nothing.
 abi_of_the_library() {
 	abidw --no-corpus-path --no-comp-dir-path --no-show-locs \
-		"$O/abi/libsendfd.so.$VERSION" >"$O/abi/description" || return
+		"$O/tests/abi/libsendfd.so.$VERSION" >"$O/tests/abi/description" || return
 	awk '
 		/^  <abi-instr / { sub(/ path=.[^\047"]*[\047"]/, " path=\047libsendfd\047"); held = $0; next }
 		held != "" && /^  <\/abi-instr>/ { held = ""; next }
 		held != "" { print held; held = "" }
-		{ print }' "$O/abi/description"
+		{ print }' "$O/tests/abi/description"
 }
 
 # What a C compiler sees, one declaration or constant a line, in the order of names.

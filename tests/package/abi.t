@@ -12,7 +12,7 @@ scratch_directory
 
 # Whether the shared object has all that the baseline has, and as it has it.
 keeps() {
-	abidiff --no-added-syms "$1" "$O/abi/libsendfd.so.$VERSION"
+	abidiff --no-added-syms "$1" "$O/tests/abi/libsendfd.so.$VERSION"
 }
 
 breaks() {
@@ -57,7 +57,7 @@ elif ! $same_machine; then
 else
 	ok 'the library builds with its types' abi_build
 	ok "the shared object keeps the ABI of $abi_baseline" keeps "$abi_baseline"
-	abidiff "$abi_baseline" "$O/abi/libsendfd.so.$VERSION" | sed -n "s/^ *\[A\]/# new:/p"
+	abidiff "$abi_baseline" "$O/tests/abi/libsendfd.so.$VERSION" | sed -n "s/^ *\[A\]/# new:/p"
 	compare_with_altered_baselines
 fi
 
