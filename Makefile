@@ -112,14 +112,17 @@ cargo: | $(O)
 	$(call say,CARGO,$(rust_archive))
 	$(quiet)tools/rust-archive $(rust_archive) $(only_installs)
 
-# One object with what the exported functions need, and no other global name.
+# One object with what the exported functions need, and no other global name. It begins
+# with an empty one, as ld.lld has to see an object before it knows the machine. (And
+# ld.lld -r --gc-sections drops .eh_frame, without which no thread can be cancelled.)
 $(O)/sendfd.o: $(rust_archive) $(map) $(O)/flags Makefile
 	$(call say,LD,$@)
-	$(quiet)$(LD) -r --gc-sections $(exports:%=-u %) -o $@.all $(rust_archive) || { \
+	$(quiet)$(CC) $(CFLAGS) -g0 -fno-lto -w -x c -c /dev/null -o $@.empty
+	$(quiet)$(LD) -r $(exports:%=-u %) -o $@.all $@.empty $(rust_archive) || { \
 		echo 'LD=$(LD) has to be a GNU ld; LDFLAGS=-fuse-ld=NAME chooses the linker of the' \
 			'shared object' >&2; exit 1; }
 	$(quiet)$(OBJCOPY) $(exports:%=--keep-global-symbol=%) $@.all $@
-	$(quiet)rm -f $@.all
+	$(quiet)rm -f $@.all $@.empty
 
 # In the archive the names that a program may have for functions of its own are weak.
 $(O)/libsendfd.a: $(O)/sendfd.o
