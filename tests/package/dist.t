@@ -4,6 +4,7 @@
 . tests/lib/tap.sh
 scratch_directory
 unset MAKEFLAGS MFLAGS MAKELEVEL
+O=$(realpath "$O") # which may be absolute, and must not be that of a make in another tree
 
 mkdir "$scratch/out"
 ok 'make dist' $MAKE -s dist O="$scratch/out"
@@ -14,7 +15,7 @@ is "$(sed -n 's/^name = //p' "$unpacked/Cargo.lock" | tr '\n' ' ')" '"libc" "lib
 	'the library uses one crate'
 ok 'it holds no built file' test ! -e "$unpacked/build" -a ! -e "$unpacked/target"
 # A test in C, the Rust tests and a check: each of them all would be the same again.
-ok 'it builds and passes tests offline' $MAKE -C "$unpacked" check CARGO="$CARGO" \
+ok 'it builds and passes tests offline' $MAKE -C "$unpacked" check O=build CARGO="$CARGO" \
 	CARGOFLAGS='--locked --offline' c_test_names=round_trip cxx_test_names= \
 	checks='tests/model/unit_tests.t tests/package/exports.t'
 files_in() {
