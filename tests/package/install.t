@@ -26,12 +26,19 @@ $(sed -n '/libsendfd_/d; s,^ *\([a-z][a-z0-9_]*\);$,share/man/man3/\1.3,p' src/l
 
 destination=$scratch/destdir
 mkdir -p "$destination/usr/include" && : >"$destination/usr/include/other.h"
+# Whatever umask root has, everybody can use what is installed.
+umask 077
 ok 'make install with DESTDIR' make_it install prefix=/usr DESTDIR="$destination"
+umask 022
 for name in $expected_names; do
 	ok "$name is installed" test -s "$destination/usr/$name"
 done
 is "$(installed_in "$destination/usr")" "$(printf './%s\n' $expected_names include/other.h | sort)" \
 	'and nothing else'
+is "$(cd "$destination/usr" && find . -type f ! -name other.h -printf '%m %P\n' | grep -v '^644 ')" \
+	"755 lib/libsendfd.so.$VERSION" 'all can be read by everybody, and the shared object mapped'
+is "$(find "$destination/usr/lib" "$destination/usr/share" -type d ! -perm 755)" '' \
+	'and so can the directories that were made'
 ok 'make installcheck with DESTDIR' make_it installcheck prefix=/usr DESTDIR="$destination" O="$O"
 ok 'make uninstall' make_it uninstall prefix=/usr DESTDIR="$destination"
 is "$(installed_in "$destination")" ./usr/include/other.h 'leaves what it did not install'

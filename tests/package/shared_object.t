@@ -1,6 +1,6 @@
 #!/bin/sh
-# Looks at the shared object as a packager does: its name, its needs, its hardening and its
-# size.
+# Looks at the shared object as a packager does: its name, its needs, its hardening, its
+# size, and that it names no path of the builder.
 . tests/lib/tap.sh
 scratch_directory
 library=$O/libsendfd.so
@@ -38,6 +38,11 @@ is "$(readelf -SW "$O/sendfd.o" | sed 's/^ *\[ *[0-9]*\] *//' |
 	'no state: nothing writable in the object'
 ok 'it can be unwound through: each function has a frame description' \
 	sh -c "readelf --debug-dump=frames '$library' 2>/dev/null | grep -c ' FDE ' | xargs test 5 -le"
+
+# Of the library's own unit: a builder may leave out debug information.
+unit=$(readelf --debug-dump=info "$O/sendfd.o" 2>/dev/null | sed -n 's/.*DW_AT_comp_dir.*: //p')
+is "${unit:-libsendfd-$VERSION}" "libsendfd-$VERSION" \
+	'the debug information names no directory of the builder'
 
 $STRIP -o "$scratch/stripped.so" "$library"
 size=$(wc -c <"$scratch/stripped.so")
