@@ -630,7 +630,7 @@ pub unsafe extern "C" fn recvfds_cmsg(
             return Err(Errno::EINVAL.into());
         }
         // SAFETY: the caller vouches for an int, which is read before `fds` is used and written after.
-        let room = count(unsafe { read(nfds) }?, 0, c_int::MAX)?;
+        let room = count(unsafe { read(nfds) }?, 0, c_int::MAX)?.min(cmsg::MAX_FDS);
         // SAFETY: the caller vouches for a message.
         let theirs = unsafe { read(received) }?;
         if !is_aligned(theirs.msg_control) {
