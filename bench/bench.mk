@@ -5,7 +5,7 @@
 bench_programs := $(addprefix $(O)/bench/,one_descriptor arrays load)
 BENCH_QUICK    ?= 0
 
-# What they are compared with is compiled as a release would be, whatever CFLAGS says.
+# The alternatives are compiled as for a release, whatever CFLAGS says.
 $(O)/bench/%: bench/%.c bench/bench.c bench/contenders.c $(wildcard bench/*.h) \
 		include/sendfd.h $(O)/libsendfd.so $(O)/$(soname) $(O)/flags
 	$(call say,CC,$@)

@@ -1,6 +1,6 @@
 #!/bin/sh
-# libsendfd called from Python, Perl, Ruby and Rust, next to what each language has
-# itself. The contenders of a language are in one process, which is written in it.
+# libsendfd called from Python, Perl, Ruby and Rust, next to the facilities of each
+# language. The contenders of a language are in one process, which is written in it.
 # shellcheck source=bench/part
 . bench/part
 start_part languages
@@ -12,7 +12,7 @@ seconds=8
 calls=20
 all=
 
-# measure LANGUAGE COMMAND...: its rounds, made into the lines of the results.
+# measure LANGUAGE COMMAND...: turns its rounds into the lines of the results.
 measure() {
 	language=$1
 	shift
@@ -27,7 +27,7 @@ measure() {
 	all="$all $language"
 }
 
-# Debian's modules are for Debian's interpreter, which need not be the first.
+# Debian's modules are for Debian's interpreter, which may not be the first in PATH.
 measure_python() {
 	python=${PYTHON:-/usr/bin/python3}
 	have "$python" || python=python3
@@ -56,7 +56,7 @@ measure_ruby() {
 	fi
 }
 
-# Crates that cannot be fetched are no error of ours, what fails after that is one.
+# A crate that cannot be fetched is a skip; every later failure is an error.
 measure_rust() {
 	if ! have "${CARGO%% *}"; then
 		skip Rust "no ${CARGO%% *}"

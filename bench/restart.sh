@@ -1,5 +1,5 @@
 #!/bin/sh
-# How long a restart waits for the listening sockets of the server that runs.
+# Measures how long a restart waits for the listening sockets of the running server.
 # shellcheck source=bench/part
 . bench/part
 start_part restart

@@ -1,7 +1,7 @@
 #!/bin/sh
-# What libsendfd itself costs, next to hand_written.c: instructions outside the kernel,
+# Measures libsendfd's own cost next to hand_written.c: instructions outside the kernel,
 # stack, relocations, size, and the time to load it and to start a program with it. All
-# but the last is the same in each run, so it has no spread.
+# except the last are the same in each run, so they have no spread.
 # shellcheck source=bench/part
 . bench/part
 start_part user_space
@@ -9,7 +9,7 @@ so=libsendfd.so.1
 functions='sendfd recvfd sendfds recvfds sendfds_msg recvfds_msg'
 calls=20
 
-# fact CASE CONTENDER UNIT VALUE [BASELINE]: the line of something that does not vary.
+# fact CASE CONTENDER UNIT VALUE [BASELINE]: the line of a figure that does not vary.
 fact() {
 	awk -v value="$4" -v baseline="${5:-$4}" -v start="$1,$2,$3" 'BEGIN {
 		ratio = baseline == 0 ? "" : sprintf("%.4f", value / baseline)
@@ -47,8 +47,8 @@ build_programs() {
 	done
 }
 
-# Instructions by callgrind, in each function and what it calls. All is bound before,
-# and the wrappers of the C library are counted for all alike.
+# Instructions by callgrind, in each function and the functions that it calls. Everything
+# is bound before, and the wrappers of the C library are counted for all contenders.
 count_instructions() {
 	toggles=
 	for function in $functions; do
@@ -59,7 +59,7 @@ count_instructions() {
 		limited env LD_BIND_NOW=1 valgrind --tool=callgrind --callgrind-out-file="$work/$contender.out" \
 			--collect-atstart=no $toggles "$work/user_space_$contender" calls "$calls" \
 			2>"$work/$contender.log" || fail "valgrind: $(cat "$work/$contender.log")"
-		# In user_space.c each has one caller, of which nothing else is counted.
+		# In user_space.c each has one caller, and nothing else of that is counted.
 		limited callgrind_annotate --inclusive=yes --threshold=100 --show-percs=no \
 			"$work/$contender.out" 2>/dev/null | tr -d , |
 			sed -n 's/^ *\([0-9][0-9]*\) .*:do_\([a-z_]*\) \[.*/\2 \1/p' |
@@ -97,7 +97,7 @@ value_of() {
 		fail "no figure for $1 in $2"
 }
 
-# Relocations of the shared objects, all and of each kind that either has.
+# Relocations of the shared objects, all of them and of each kind.
 count_relocations() {
 	for library in libhand.so.1 "$so"; do
 		readelf -rW "$work/$library" | awk '$3 ~ /^R_/ { print $3 }' >"$work/$library.relocations"

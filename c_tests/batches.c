@@ -59,7 +59,7 @@ static void whole_batch(const struct socket_type *type)
        "%s: %d messages are sent", type->name, BATCH);
     int before = count_fds();
     prepare(&batch);
-    /* The first one of a stream may bring more: none of these does, but for the first. */
+    /* The first one of a stream may bring more: none of these does, except the first. */
     is(recvmmsg(pair[1], batch.messages, BATCH, MSG_CMSG_CLOEXEC, NULL), BATCH,
        "%s: and received", type->name);
     for (int i = 0; i < BATCH; i++) {

@@ -141,7 +141,7 @@ static void megabytes(const char *name, bool nonblocking, int flags)
     close(pair[0]);
     need(pthread_join(seen.thread, NULL) == 0);
 
-    is(failed, 0, "%s: no send fails but for a full queue", name);
+    is(failed, 0, "%s: sends fail only because of a full queue", name);
     is(partial, MESSAGES, "%s: every message is sent in parts", name);
     is((long)seen.bytes, (long)TOTAL, "%s: so many bytes arrive", name);
     is(seen.wrong_bytes, 0, "%s: the right ones", name);

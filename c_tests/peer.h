@@ -21,7 +21,7 @@ struct socket_type {
 #define SOCKET_TYPES 3
 extern const struct socket_type socket_types[SOCKET_TYPES];
 
-/* A connected pair; ends the test if there is none to be had. */
+/* A connected pair; ends the test if there is none. */
 void socket_pair(int type, int pair[2]);
 void close_pair(int pair[2]);
 

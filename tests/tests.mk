@@ -1,6 +1,6 @@
-# Everything that tests. A test is a program that prints TAP: c_tests/NAME.c, which is
+# The tests. A test is a program that prints TAP: c_tests/NAME.c, which is
 # linked with the shared object and once more with the archive, or tests/KIND/NAME.t. It
-# says in its first comment what it would catch, and may say "Not in make check".
+# says in its first comment what it does, and may say "Not in make check".
 
 c_test_flags   := $(c_warnings) -D_GNU_SOURCE -pthread -Iinclude -Ic_tests
 c_test_support := tap peer classic_snippet
@@ -13,16 +13,16 @@ test_programs  := $(foreach kind,shared static,$(built_tests:%=$(O)/c_tests/$(ki
 scripts  := $(wildcard tests/*/*.t)
 beyond   := $(shell grep -l '^\# Not in make check' $(scripts))
 not_ever := $(shell grep -l '^\# Not in make check-all' $(scripts))
-# What make check runs besides the C tests.
+# The tests that make check runs besides the C tests.
 checks   := $(filter-out $(beyond),$(scripts))
 
 # --- running them ------------------------------------------------------------
 
-# The tests of this name, or if there is none those in the folder of this name.
+# The tests with this name, or if there is none, those in the folder with this name.
 named = $(or $(filter %/$(1).t %/$(1),$(scripts) $(test_programs)),$(filter-out \
 	$(not_ever),$(filter tests/$(1)/%,$(scripts))),$(error there is no test $(1), and no such kind))
 
-# What has to be built for tests.
+# Programs that tests need.
 needs = all $(filter $(O)/%,$(1)) \
 	$(if $(filter tests/interop/% tests/examples/% tests/bindings/%,$(1)),$(examples)) \
 	$(if $(filter tests/interop/%,$(1)),interop-peers)

@@ -3,7 +3,7 @@
 # and what is not, signals, threads, timeouts, and the demos.
 . tests/bindings/bindings.sh
 
-# Debian's modules are for Debian's interpreter, which need not be the first.
+# Debian's modules are for Debian's interpreter, which may not be the first in PATH.
 python=${PYTHON:-/usr/bin/python3}
 have "$python" || python=python3
 if ! have "$python"; then

@@ -20,7 +20,7 @@ VERSION = "27.1.0"  # of cargo-mutants
 WORKERS = os.cpu_count() or 1
 FIRST = ["simulated_kernel", "messages", "message_errors", "arguments"]  # they see most
 
-# Changes that come to the same, by their name without its line.
+# Changes without an effect, by their name without its line.
 UNSEEN = {
     "src/cmsg.rs: replace * with + in header_len": "14 is padded to 16, as 16 is",
     "src/cmsg.rs: delete match arm 4 in write_word": "the first half, unless big-endian",
@@ -49,7 +49,7 @@ class Tree:
             self.environment.pop(name, None)
 
     def fails(self, *command):
-        """Whether it does, which a mutant may do by taking for ever."""
+        """Whether it fails; a mutant may fail by hanging."""
         try:
             return subprocess.run(command, cwd=self.top, env=self.environment, timeout=600,
                                   stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,

@@ -70,7 +70,7 @@ while IFS='|' read -r what calls; do
 done <"$scratch/calls"
 is "$(wc -l <"$scratch/calls")" 4 'the table of system calls has four rows'
 
-# Those that the section names, but for the filter itself and glibc's other name.
+# Those that the section names, except the filter itself and glibc's other name.
 named=$(sed -n '/^\.Ss System calls/,/^\.Ss/p' $page | awk '
 	$1 == ".Xr" && $3 == 2 { print $2 }
 	/ Ta / && !/ Sy / { gsub(/.* Ta |,/, ""); print }' | tr ' ' '\n' |

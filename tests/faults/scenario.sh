@@ -1,5 +1,5 @@
-# What the checks that run the scenario share: how its programs are built, and how
-# strace is asked about them. Source it after tests/lib/tap.sh and scratch_directory.
+# Shared by the tests that run the scenario: how to build its programs and how to run
+# strace on them. Source it after tests/lib/tap.sh and scratch_directory.
 # shellcheck shell=sh
 # shellcheck disable=SC2154 # scratch_directory sets scratch.
 
@@ -27,7 +27,7 @@ passed_on() {
 	done <"$scratch/skipped"
 }
 
-# straced LOG STRACE-ARGUMENT...: never for ever.
+# straced LOG STRACE-ARGUMENT...: with a time limit.
 straced() {
 	log=$1
 	shift
@@ -39,7 +39,7 @@ can_strace() {
 	have strace && straced "$scratch/true" true 2>/dev/null
 }
 
-# The system calls between the marks in a log, a line for each pair of marks: the
+# The system calls between the marks in a log, one line for each pair of marks: the
 # name of the mark, a colon, the calls. glibc's nanosleep is clock_nanosleep.
 calls_between_marks() {
 	awk '

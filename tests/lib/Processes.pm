@@ -27,11 +27,11 @@ my %running;     # by process number
 my $started = 0;
 my ($test_process, $scratch) = ($$);
 
-# What explains a failure belongs into the log of the test, which is what it prints.
+# Explanations of a failure go into the log of the test, its standard output.
 Test::More->builder->failure_output(\*STDOUT);
 $| = 1;
 
-# Reports that something is not tested, and why; a failure where REQUIRE_ALL=1.
+# Reports that something is not tested, and why; a failure with REQUIRE_ALL=1.
 sub missing {
     my ($reason) = @_;
     my $tests = Test::More->builder;
@@ -39,12 +39,12 @@ sub missing {
     $tests->ok(0, "skipped: $reason");
 }
 
-# A directory of the test's own, gone when it ends.
+# A directory for this test, removed when it ends.
 sub scratch {
     return $scratch ||= tempdir('libsendfd.XXXXXX', TMPDIR => 1);
 }
 
-# Of a clock that nobody sets.
+# By a clock that nobody sets.
 sub seconds {
     return clock_gettime(CLOCK_MONOTONIC);
 }
@@ -70,8 +70,8 @@ sub socket_pair {
     return ($one, $other);
 }
 
-# In the child: makes file handles the descriptors of these numbers. By way of
-# high numbers: one may be open where another is to go.
+# In the child: gives file handles these descriptor numbers. It moves them to high
+# numbers first, because one may be open at the number of another.
 sub place {
     my (%handles) = @_;
     my %high = map { $_ => fcntl($handles{$_}, F_DUPFD, 100) } keys %handles;
@@ -81,7 +81,7 @@ sub place {
     }
 }
 
-# A script whose interpreter is not there looks as if it were not there itself.
+# If the interpreter of a script is missing, the script itself seems to be missing.
 sub cannot_run {
     my ($path) = @_;
     my ($error, $missing) = ("$!", $! == ENOENT);
@@ -147,7 +147,7 @@ sub ended {
     return $process;
 }
 
-# Waits until one of those that were started ends, and returns it.
+# Waits until one of the started processes ends, and returns it.
 sub wait_any {
     while (%running) {
         my $pid = waitpid -1, WNOHANG;
@@ -167,7 +167,7 @@ sub wait_for {
     return $process;
 }
 
-# run COMMAND...: to its end.
+# run COMMAND...: runs it to its end.
 sub run {
     return wait_for(start(command => [@_]));
 }

@@ -1,9 +1,9 @@
-# Processes in the background of a check: source it after scratch_directory. What
-# still runs when the check ends is ended then.
+# Processes in the background of a test: source it after scratch_directory. Those that
+# still run when the test ends are killed.
 # shellcheck shell=sh
 # shellcheck disable=SC2034,SC2154 # status is for the check, scratch is from tap.sh
 
-# What is to end by itself is ended if it hangs: $limited COMMAND...
+# Kills a command that hangs: $limited COMMAND...
 limited='timeout -k 5 300'
 
 processes=' '

@@ -1,5 +1,5 @@
-# The Test Anything Protocol for the checks: source it, call ok and the like,
-# end with tap_done.
+# The Test Anything Protocol for tests in sh: source it, call ok and the like, end with
+# tap_done.
 # shellcheck shell=sh
 
 set -u
@@ -26,7 +26,7 @@ is() {
 	[ "$1" = "$2" ] || printf '# got:\n%s\n# expected:\n%s\n' "$1" "$2" | sed 's/^[^#]/# &/; 200q'
 }
 
-# skip REASON: reports that something is not tested; a failure where REQUIRE_ALL=1.
+# skip REASON: reports that something is not tested; a failure with REQUIRE_ALL=1.
 skip() {
 	tap_tests=$((tap_tests + 1))
 	if [ "${REQUIRE_ALL:-0}" = 1 ]; then
@@ -41,7 +41,7 @@ have() {
 	command -v "$1" >/dev/null 2>&1
 }
 
-# A directory of this check's own, gone when it ends.
+# A directory for this test, removed when it ends.
 scratch_directory() {
 	scratch=$(mktemp -d)
 	trap 'rm -rf "$scratch"' EXIT

@@ -1,9 +1,9 @@
-# Which C tests a proof runs, for asan.t and valgrind.t: source it after tests/lib/tap.sh.
+# Chooses the C tests that asan.t and valgrind.t run: source it after tests/lib/tap.sh.
 # shellcheck shell=sh
 
-# choose_tests WHERE NOT_RUN: sets $names to those that are run there. NOT_RUN has a
-# line NAME:REASON for each other, which is printed. With ONLY="NAME..." in the
-# environment none but these are run.
+# choose_tests WHERE NOT_RUN: sets $names to the tests that run there. NOT_RUN has a line
+# NAME:REASON for each of the others, which is printed. With ONLY="NAME..." in the
+# environment only these run.
 choose_tests() {
 	names=''
 	for source in c_tests/*.c c_tests/*.cc; do
@@ -22,7 +22,7 @@ choose_tests() {
 	require_tests $(printf '%s' "$2" | sed -n 's/:.*//p')
 }
 
-# require_tests NAME...: a name of a test that is gone is an error.
+# require_tests NAME...: the name of a test that does not exist is an error.
 require_tests() {
 	for name; do
 		[ -f "c_tests/$name.c" ] || [ -f "c_tests/$name.cc" ] ||

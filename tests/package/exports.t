@@ -20,5 +20,5 @@ is "$(grep -v '^#include' include/sendfd.h | $CC -U__GNUC__ -E -P -x c - |
 	tr '\n' ' ' | tr ';' '\n' | sed -n 's/.*[ *]\([a-z][a-z_0-9]*\)([^()]*) *$/\1/p' | sort)" \
 	"$(printf '%s\n' "$map" | grep -v '^libsendfd_')" 'the header has their prototypes'
 is "$(printf '%s\n' "$map" | sed -n 's/^libsendfd_//p' | tr '\n' ' ')" 'recvfd sendfd ' \
-	'but for the names to which it binds two of them'
+	'except the names to which it binds two of them'
 tap_done

@@ -11,7 +11,7 @@ if $CARGO fetch $CARGOFLAGS --quiet --manifest-path tools/header/Cargo.toml 2>"$
 	ok 'the committed header is the generated one; if not: make header' \
 		diff -u include/sendfd.h "$scratch/sendfd.h"
 else
-	skip "header drift: cbindgen is not to be had: $(head -n 1 "$scratch/fetch")"
+	skip "header drift: there is no cbindgen: $(head -n 1 "$scratch/fetch")"
 fi
 
 cat >"$scratch/program.c" <<'END'

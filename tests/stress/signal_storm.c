@@ -348,7 +348,7 @@ static void dawdle(int n, bool receives)
                 atomic_fetch_add(&wrong, 1);
 }
 
-/* After a wrong one the other thread would wait for ever. */
+/* After a wrong one the other thread would wait forever. */
 static void pass_messages(struct work *work, bool receives)
 {
     int socket = work->pair[receives];
