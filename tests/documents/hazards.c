@@ -9,6 +9,7 @@
 #include <netinet/in.h>
 #include <sendfd.h>
 #include <signal.h>
+#include <stdalign.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/wait.h>
@@ -23,34 +24,34 @@ static void row(const char *what, const char *snippet, const char *library)
     printf("| %s | %s | %s |\n", what, snippet, library);
 }
 
-/* Fills the stack below the caller, where the snippet's buffer will be. */
-__attribute__((noinline)) static void paint_stack(void)
+/* The snippet, with a buffer of so many bytes that holds PAINT where others hold what was
+ * on the stack before. */
+static int snippet_recvfd(int socket, size_t room)
 {
-    volatile int area[1024];
-    for (int i = 0; i < 1024; i++)
-        area[i] = PAINT;
-    (void)area[0];
-}
-
-static int painted_recvfd(int socket)
-{
-    paint_stack();
-    return classic_recvfd(socket);
-}
-
-/* The snippet as it is pasted most often, with CMSG_SPACE. */
-static int spacious_recvfd(int socket)
-{
-    char byte, control[CMSG_SPACE(sizeof(int))] __attribute__((aligned(8)));
+    alignas(struct cmsghdr) char control[CMSG_SPACE(sizeof(int))];
+    char byte;
+    int fd;
     struct iovec data = {.iov_base = &byte, .iov_len = 1};
     struct msghdr message = {.msg_iov = &data,
                              .msg_iovlen = 1,
                              .msg_control = control,
-                             .msg_controllen = sizeof control};
-    int fd = -1;
-    if (recvmsg(socket, &message, 0) > 0)
-        memcpy(&fd, CMSG_DATA(CMSG_FIRSTHDR(&message)), sizeof fd);
+                             .msg_controllen = room};
+    memset(control, PAINT & 0xff, sizeof control);
+    if (recvmsg(socket, &message, 0) <= 0)
+        return -1;
+    memcpy(&fd, CMSG_DATA((struct cmsghdr *)control), sizeof fd);
     return fd;
+}
+
+static int painted_recvfd(int socket)
+{
+    return snippet_recvfd(socket, CMSG_LEN(sizeof(int)));
+}
+
+/* As it is copied most often. */
+static int spacious_recvfd(int socket)
+{
+    return snippet_recvfd(socket, CMSG_SPACE(sizeof(int)));
 }
 
 /* text if the call failed with error and left nothing open. */

@@ -20,7 +20,7 @@ fi
 
 # --- what goes wrong -------------------------------------------------------------
 
-ok 'hazards.c compiles' $CC -std=c11 -O1 -Wall -Wextra -Werror -D_GNU_SOURCE -pthread -Iinclude \
+ok 'hazards.c compiles' $CC -std=c11 -Wall -Wextra -Werror -D_GNU_SOURCE -pthread -Iinclude \
 	-Ic_tests -o "$scratch/hazards" tests/documents/hazards.c c_tests/peer.c c_tests/tap.c \
 	c_tests/classic_snippet.c "$O/libsendfd.a"
 timeout 20 "$scratch/hazards" >"$scratch/happened"
