@@ -19,6 +19,9 @@
 
 #define PIDFD 4 /* SCM_PIDFD, Linux 6.5 */
 
+/* The system calls that the library makes. */
+enum call { SENDMSG, RECVMSG, GETSOCKNAME, GETSOCKOPT, FCNTL, CLOSE, NANOSLEEP, CALLS };
+
 /* A control message that the simulated kernel delivers. */
 struct simulated_message {
     int level, type;
@@ -34,8 +37,11 @@ static struct {
     long send_timeout;    /* SO_SNDTIMEO in microseconds, where it is not 0 */
     int nonblocking_from; /* O_NONBLOCK is set on sleeping_socket in this sleep */
     int sleeping_socket;
-    bool once;       /* only the next receive */
-    bool interferes; /* the messages below replace those that came */
+    int (*fault)(enum call call); /* asked before each: the errno to fail with, or 0 */
+    bool unclosed;                /* a close that fails does not close, as with strace */
+    int more_flags;               /* in msg_flags of each receive */
+    bool once;                    /* only the next receive */
+    bool interferes;              /* the messages below replace those that came */
     struct simulated_message messages[8];
     int nmessages, flags;
     size_t extra_controllen;
@@ -65,15 +71,21 @@ static inline int calls_made(void)
 }
 
 /* The names for the linker are given because a libc may redirect those in C, as
- * to variants with 64-bit time or offsets, which are not what the library calls. */
-ssize_t simulated_sendmsg(int, const struct msghdr *, int) __asm__("sendmsg");
-ssize_t simulated_recvmsg(int, struct msghdr *, int) __asm__("recvmsg");
-int simulated_getsockopt(int, int, int, void *, socklen_t *) __asm__("getsockopt");
-int simulated_getsockname(int, struct sockaddr *, socklen_t *) __asm__("getsockname");
-int simulated_fcntl(int, int, ...) __asm__("fcntl");
-int simulated_close(int) __asm__("close");
-int simulated_nanosleep(const long *, long *) __asm__("nanosleep");
-long simulated_syscall(long, ...) __asm__("syscall");
+ * to variants with 64-bit time or offsets, which are not what the library calls.
+ * Without them, WITHOUT_SHIM, the library calls libc. */
+#ifdef WITHOUT_SHIM
+#    define REPLACES(name)
+#else
+#    define REPLACES(name) __asm__(name)
+#endif
+ssize_t simulated_sendmsg(int, const struct msghdr *, int) REPLACES("sendmsg");
+ssize_t simulated_recvmsg(int, struct msghdr *, int) REPLACES("recvmsg");
+int simulated_getsockopt(int, int, int, void *, socklen_t *) REPLACES("getsockopt");
+int simulated_getsockname(int, struct sockaddr *, socklen_t *) REPLACES("getsockname");
+int simulated_fcntl(int, int, ...) REPLACES("fcntl");
+int simulated_close(int) REPLACES("close");
+int simulated_nanosleep(const long *, long *) REPLACES("nanosleep");
+long simulated_syscall(long, ...) REPLACES("syscall");
 
 /* The system call itself, which the one below would count. */
 static long really(long number, long a, long b, long c, long d, long e)
@@ -90,6 +102,11 @@ static inline int failure(int error)
     return -1;
 }
 
+static int fault_in(enum call call)
+{
+    return kernel.fault ? kernel.fault(call) : 0;
+}
+
 ssize_t simulated_sendmsg(int socket, const struct msghdr *message, int flags)
 {
     const struct cmsghdr *header = CMSG_FIRSTHDR(message);
@@ -98,6 +115,9 @@ ssize_t simulated_sendmsg(int socket, const struct msghdr *message, int flags)
     kernel.send_bytes = message->msg_iovlen ? message->msg_iov[0].iov_len : 0;
     kernel.send_controllen = message->msg_controllen;
     kernel.send_cmsg_len = header ? header->cmsg_len : 0;
+    int error = fault_in(SENDMSG);
+    if (error)
+        return failure(error);
     if (kernel.sendmsg_error &&
         (kernel.sendmsg_errors == 0 || kernel.sendmsgs <= kernel.sendmsg_errors))
         return failure(kernel.sendmsg_error);
@@ -159,9 +179,12 @@ ssize_t simulated_recvmsg(int socket, struct msghdr *message, int flags)
     kernel.receive_flags = flags;
     kernel.receive_bytes = message->msg_iovlen ? message->msg_iov[0].iov_len : 0;
     kernel.receive_controllen = room;
-    if (kernel.recvmsg_error)
-        return failure(kernel.recvmsg_error);
+    int error = fault_in(RECVMSG);
+    if (error || kernel.recvmsg_error)
+        return failure(error ? error : kernel.recvmsg_error);
     ssize_t received = really(SYS_recvmsg, socket, (long)message, flags, 0, 0);
+    if (received >= 0)
+        message->msg_flags |= kernel.more_flags;
     if (received >= 0 && kernel.interferes)
         interfere(message, room);
     kernel.interferes = kernel.interferes && !kernel.once;
@@ -175,8 +198,9 @@ int simulated_getsockopt(int socket, int level, int option, void *value,
         kernel.domain_calls++;
     else
         kernel.getsockopts++;
-    if (kernel.getsockopt_error)
-        return failure(kernel.getsockopt_error);
+    int error = fault_in(GETSOCKOPT);
+    if (error || kernel.getsockopt_error)
+        return failure(error ? error : kernel.getsockopt_error);
     int returned =
         (int)really(SYS_getsockopt, socket, level, option, (long)value, (long)length);
     if (option == SO_SNDTIMEO && kernel.send_timeout != 0) {
@@ -191,8 +215,9 @@ int simulated_getsockopt(int socket, int level, int option, void *value,
 int simulated_getsockname(int socket, struct sockaddr *address, socklen_t *length)
 {
     kernel.domain_calls++;
-    if (kernel.getsockopt_error)
-        return failure(kernel.getsockopt_error);
+    int error = fault_in(GETSOCKNAME);
+    if (error || kernel.getsockopt_error)
+        return failure(error ? error : kernel.getsockopt_error);
     return (int)really(SYS_getsockname, socket, (long)address, (long)length, 0, 0);
 }
 
@@ -203,6 +228,9 @@ int simulated_fcntl(int fd, int command, ...)
     long argument = va_arg(arguments, long);
     va_end(arguments);
     kernel.fcntls++;
+    int error = fault_in(FCNTL);
+    if (error)
+        return failure(error);
     if (command == F_DUPFD_CLOEXEC || command == F_DUPFD) {
         kernel.dup_command = command;
         kernel.closes_before_dup = kernel.closes;
@@ -218,8 +246,11 @@ int simulated_close(int fd)
     kernel.closes++;
     if (fd < 0)
         kernel.negative_closes++;
-    int returned = (int)really(SYS_close, fd, 0, 0, 0, 0);
-    return kernel.close_error ? failure(kernel.close_error) : returned;
+    int error = fault_in(CLOSE);
+    int returned = error && kernel.unclosed ? 0 : (int)really(SYS_close, fd, 0, 0, 0, 0);
+    if (error || kernel.close_error)
+        return failure(error ? error : kernel.close_error);
+    return returned;
 }
 
 /* The library's timespec is two longs on every machine. Nobody really sleeps. */
@@ -233,7 +264,10 @@ int simulated_nanosleep(const long *time, long *remainder)
     kernel.slept_in_all += micros;
     if (kernel.sleeps == kernel.nonblocking_from)
         set_nonblocking(kernel.sleeping_socket);
-    return kernel.sleep_error ? failure(kernel.sleep_error) : 0;
+    int error = fault_in(NANOSLEEP);
+    if (error || kernel.sleep_error)
+        return failure(error ? error : kernel.sleep_error);
+    return 0;
 }
 
 /* The library closes so, because close(2) is a cancellation point. */

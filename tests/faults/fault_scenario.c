@@ -11,22 +11,17 @@
  * what system calls it is to make, for syscalls.t. */
 #include "peer.h"
 #include "scenario.h"
+#include "simulation.h"
 #include "tap.h"
 
-#include <dlfcn.h>
 #include <errno.h>
-#include <fcntl.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #define MOST_CALLS 512 /* in one step */
 #define MOST_ERRORS 32
-
-enum call { SENDMSG, RECVMSG, GETSOCKNAME, GETSOCKOPT, FCNTL, CLOSE, NANOSLEEP, CALLS };
 
 /* Debian's manpages-dev 6.03, the sections ERRORS of the pages named. */
 static const struct {
@@ -65,136 +60,39 @@ struct fault {
 };
 
 static struct {
-    bool armed;
     const struct fault *fault;
-    enum simulated simulated;
     enum call made[MOST_CALLS];
     int nmade, counts[CALLS];
 } shim;
 
-#ifndef WITHOUT_SHIM
-
-/* Whether this call is to fail; counts it. */
-static bool fails_now(enum call call)
+/* Counts the call, and says whether it is to fail, and how. */
+static int fault_in_call(enum call call)
 {
-    if (!shim.armed)
-        return false;
     need(shim.nmade < MOST_CALLS);
     shim.made[shim.nmade++] = call;
     shim.counts[call]++;
     const struct fault *fault = shim.fault;
-    if (!fault || fault->call != call || fault->occurrence != shim.counts[call])
-        return false;
-    errno = fault->error;
-    return true;
+    bool fails = fault && fault->call == call && fault->occurrence == shim.counts[call];
+    return fails ? fault->error : 0;
 }
-
-/* The real system call: syscall(2) is the library's, below. */
-#    define really(...) real_syscall()(__VA_ARGS__)
-static long (*real_syscall(void))(long, ...)
-{
-    static long (*function)(long, ...);
-    if (!function)
-        *(void **)&function = dlsym(RTLD_NEXT, "syscall");
-    return function;
-}
-
-/* As in c_tests/simulated_kernel.c: a libc may redirect the names in C. */
-ssize_t shim_sendmsg(int, const struct msghdr *, int) __asm__("sendmsg");
-ssize_t shim_recvmsg(int, struct msghdr *, int) __asm__("recvmsg");
-int shim_getsockname(int, struct sockaddr *, socklen_t *) __asm__("getsockname");
-int shim_getsockopt(int, int, int, void *, socklen_t *) __asm__("getsockopt");
-int shim_fcntl(int, int, ...) __asm__("fcntl");
-long shim_syscall(long, ...) __asm__("syscall");
-int shim_nanosleep(const long *, long *) __asm__("nanosleep");
-
-ssize_t shim_sendmsg(int socket, const struct msghdr *message, int flags)
-{
-    if (fails_now(SENDMSG))
-        return -1;
-    if (shim.armed && (shim.simulated == TOO_MANY_FOREVER ||
-                       (shim.simulated == TOO_MANY_TWICE && shim.counts[SENDMSG] <= 2))) {
-        errno = ETOOMANYREFS;
-        return -1;
-    }
-    return really(SYS_sendmsg, socket, message, flags);
-}
-
-ssize_t shim_recvmsg(int socket, struct msghdr *message, int flags)
-{
-    if (fails_now(RECVMSG))
-        return -1;
-    ssize_t received = really(SYS_recvmsg, socket, message, flags);
-    if (shim.armed && received >= 0 && shim.simulated == REFUSED)
-        message->msg_flags |= MSG_CTRUNC;
-    return received;
-}
-
-int shim_getsockname(int socket, struct sockaddr *address, socklen_t *length)
-{
-    if (fails_now(GETSOCKNAME))
-        return -1;
-    return (int)really(SYS_getsockname, socket, address, length);
-}
-
-int shim_getsockopt(int socket, int level, int option, void *value, socklen_t *length)
-{
-    if (fails_now(GETSOCKOPT))
-        return -1;
-    return (int)really(SYS_getsockopt, socket, level, option, value, length);
-}
-
-int shim_fcntl(int fd, int command, ...)
-{
-    va_list arguments;
-    va_start(arguments, command);
-    long argument = va_arg(arguments, long);
-    va_end(arguments);
-    if (command == F_DUPFD_CLOEXEC)
-        argument = (int)argument; /* which is how the library passes it */
-    if (fails_now(FCNTL))
-        return -1;
-    return (int)really(SYS_fcntl, fd, command, argument);
-}
-
-/* The library closes so. What this program does itself is not counted. */
-long shim_syscall(long number, ...)
-{
-    va_list arguments;
-    va_start(arguments, number);
-    int fd = va_arg(arguments, int);
-    va_end(arguments);
-    need(number == SYS_close);
-    if (!fails_now(CLOSE))
-        return really(SYS_close, fd);
-    int error = errno;
-    if (!shim.fault->unclosed)
-        really(SYS_close, fd);
-    errno = error;
-    return -1;
-}
-
-/* The library's timespec is two longs on every machine. Nobody really sleeps. */
-int shim_nanosleep(const long *time, long *remainder)
-{
-    need(shim.armed && time[0] == 0 && remainder == NULL);
-    return fails_now(NANOSLEEP) ? -1 : 0;
-}
-
-#endif
 
 static void arm(const struct step *step, int type)
 {
     (void)type;
-    shim.simulated = step->simulated;
     shim.nmade = 0;
     memset(shim.counts, 0, sizeof shim.counts);
-    shim.armed = true;
+    reset_kernel();
+    kernel.fault = fault_in_call;
+    kernel.unclosed = shim.fault && shim.fault->unclosed;
+    if (step->simulated == TOO_MANY_TWICE || step->simulated == TOO_MANY_FOREVER)
+        kernel.sendmsg_error = ETOOMANYREFS;
+    kernel.sendmsg_errors = step->simulated == TOO_MANY_TWICE ? 2 : 0;
+    kernel.more_flags = step->simulated == REFUSED ? MSG_CTRUNC : 0;
 }
 
 static void disarm(void)
 {
-    shim.armed = false;
+    reset_kernel();
 }
 
 /* The system calls made, as a step lists them. */
