@@ -81,7 +81,7 @@ ok 'O=.: too, lest make clean remove sources' refuses "$sources" O=.
 ok 'O=..: too' refuses "$sources" O=..
 
 quoted=$scratch/it\'s
-copy_sources "$quoted" c_tests tests bench
+copy_sources "$quoted" c_tests tests bench examples
 ok 'sources in a directory with a quote in its name: it builds, and passes tests' \
 	make_in "$quoted" check c_test_names=round_trip cxx_test_names= checks=tests/package/exports.t
 ok 'it is installed to such a directory' make_in "$quoted" install DESTDIR="$quoted/root"
