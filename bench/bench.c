@@ -208,23 +208,14 @@ double quantile(const double *sorted, size_t n, double share)
 /* What was measured: [figure][contender][round]. */
 static double results[MOST_FIGURES][MOST_CONTENDERS][MOST_ROUNDS];
 
-/* A small generator of random numbers (xorshift32), the same in each run. */
-static unsigned below(unsigned end)
-{
-    static uint32_t state = 1;
-    state ^= state << 13;
-    state ^= state >> 17;
-    state ^= state << 5;
-    return state % end;
-}
-
 /* In random order: in a fixed one each would always run in the traces that the same
  * other one leaves in the caches. */
 static void run_round(const struct bench_case *bench_case, int round)
 {
+    static unsigned state = 1; /* the same orders in each run */
     int order[MOST_CONTENDERS];
     for (int i = 0; i < bench_case->ncontenders; i++) {
-        int place = (int)below((unsigned)i + 1);
+        int place = rand_r(&state) % (i + 1);
         order[i] = order[place];
         order[place] = i;
     }

@@ -368,6 +368,14 @@ void wait_until_asleep(pid_t task)
     } while (state[2] != 'S');
 }
 
+int random_below(uint32_t *state, int end)
+{
+    *state ^= *state << 13;
+    *state ^= *state >> 17;
+    *state ^= *state << 5;
+    return (int)(*state % (uint32_t)end);
+}
+
 char *make_directory(void)
 {
     const char *parent = getenv("TMPDIR");

@@ -6,6 +6,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <sys/socket.h>
 #include <sys/types.h>
 
@@ -126,6 +127,10 @@ int wait_for_child(pid_t child);
 
 /* Waits until a thread or a process sleeps, as it does in a call that blocks. */
 void wait_until_asleep(pid_t task);
+
+/* A random number from 0 to end - 1 (xorshift32), also in a signal handler. The state is
+ * any number but 0, the same numbers follow from the same one everywhere. */
+int random_below(uint32_t *state, int end);
 
 /* A new directory, which remove_directory() takes away again with what is in it. */
 char *make_directory(void);

@@ -47,7 +47,7 @@ static _Thread_local struct {
     int pairs[DEPTH][2]; /* the handler's own, for each depth */
     volatile sig_atomic_t depth, doing;
     timer_t timers[SIGNALS];
-    unsigned long random;
+    uint32_t random;
 } self;
 
 /* --- the allocator ------------------------------------------------------------- */
@@ -81,18 +81,10 @@ void free(void *block)
 
 /* --- the handler ------------------------------------------------------------- */
 
-/* xorshift: rand() may not be called from a signal handler. */
-static unsigned long random_below(unsigned long limit)
-{
-    self.random ^= self.random << 13;
-    self.random ^= self.random >> 7;
-    self.random ^= self.random << 17;
-    return self.random % limit;
-}
-
 static void ask_for_signal(int which)
 {
-    struct itimerspec soon = {.it_value.tv_nsec = 20000 + (long)random_below(1000000)};
+    struct itimerspec soon = {.it_value.tv_nsec =
+                                  20000 + (long)random_below(&self.random, 1000000)};
     if (timer_settime(self.timers[which], 0, &soon, NULL) != 0)
         atomic_fetch_add(&wrong_in_handler, 1);
 }
@@ -155,13 +147,13 @@ static void handler(int signal)
 {
     int error = errno, which = signal == signals[0] ? 0 : 1, depth = self.depth;
     int doing = self.doing;
-    bool at_once = depth < DEPTH && random_below(2) == 0;
+    bool at_once = depth < DEPTH && random_below(&self.random, 2) == 0;
     self.depth = depth + 1;
     self.doing = OTHERWISE;
     if (at_once)
         ask_for_signal(which);
     if (depth < DEPTH) {
-        const int *sent = fds + random_below(FILES);
+        const int *sent = fds + random_below(&self.random, FILES);
         if (!passes_each_way(self.pairs[depth], sent) ||
             !fails_each_way(self.pairs[depth], sent) ||
             strcmp(sendfd_version(), SENDFD_VERSION) != 0)
@@ -194,7 +186,7 @@ static void start_storm(int type)
 {
     struct sigevent event = {.sigev_notify = SIGEV_THREAD_ID};
     event.sigev_notify_thread_id = gettid();
-    self.random = 88172645463325252UL ^ (unsigned long)gettid();
+    self.random = 88172645u ^ (uint32_t)gettid();
     for (int i = 0; i < DEPTH; i++) {
         socket_pair(type, self.pairs[i]);
         if (i == 0) /* where the kernel has it: one more to close, each time */
@@ -327,7 +319,7 @@ static bool allocate(void)
     bool right = true;
     self.doing = ALLOCATING;
     for (int i = 0; i < 16; i++) {
-        blocks[i] = malloc(16 + random_below(1U << (i % 14)));
+        blocks[i] = malloc(16 + (size_t)random_below(&self.random, 1 << (i % 14)));
         need(blocks[i] != NULL);
         memset(blocks[i], i, 16);
     }

@@ -225,8 +225,8 @@ static long now_ms(void)
  * other's sockets is still unread. Worker 0 lives from the first round to the last. */
 static void kill_some(uint32_t *state)
 {
-    int worker = 1 + below(state, WORKERS - 1);
-    for (int n = 1 + below(state, 2); n > 0; n--) {
+    int worker = 1 + random_below(state, WORKERS - 1);
+    for (int n = 1 + random_below(state, 2); n > 0; n--) {
         if (!killed[worker]) {
             kill(workers[worker].pid, SIGKILL);
             bury(worker, one_in(state, 2));

@@ -57,7 +57,6 @@ void sleep_ms(long ms);
  * state of its own, which is made of the seed and of what it is. */
 extern uint32_t seed;
 uint32_t state_for(int a, int b, int c);
-int below(uint32_t *state, int end);
 bool one_in(uint32_t *state, int n);
 
 /* The user that all workers are: one without privileges if this is root, so that

@@ -62,23 +62,9 @@ bool become_worker(void)
 
 uint32_t seed;
 
-/* xorshift, one state a thread. */
-static uint32_t next_random(uint32_t *state)
-{
-    *state ^= *state << 13;
-    *state ^= *state >> 17;
-    *state ^= *state << 5;
-    return *state;
-}
-
-int below(uint32_t *state, int end)
-{
-    return (int)(next_random(state) % (uint32_t)end);
-}
-
 bool one_in(uint32_t *state, int n)
 {
-    return below(state, n) == 0;
+    return random_below(state, n) == 0;
 }
 
 uint32_t state_for(int a, int b, int c)
@@ -87,7 +73,7 @@ uint32_t state_for(int a, int b, int c)
                      (uint32_t)c * 2246822519u;
     state = state ? state : 1;
     for (int i = 0; i < 8; i++)
-        next_random(&state);
+        random_below(&state, 1);
     return state;
 }
 
@@ -159,7 +145,7 @@ static int in_file(const uint64_t *bits)
 static int in_socket(uint32_t *state, const uint64_t *bits, int depth)
 {
     int pair[2], fds[2], nfds = 0;
-    if (!make_sockets(socket_types[below(state, SOCKET_TYPES)].type, pair))
+    if (!make_sockets(socket_types[random_below(state, SOCKET_TYPES)].type, pair))
         return -1;
     int inner = depth > 0 ? in_socket(state, bits, depth - 1) : -1;
     if (inner >= 0)
@@ -180,7 +166,7 @@ static int in_socket(uint32_t *state, const uint64_t *bits, int depth)
 int open_label(uint32_t *state, struct label label)
 {
     uint64_t bits = pack(label);
-    switch (below(state, 12)) {
+    switch (random_below(state, 12)) {
     case 0:
         return in_file(&bits);
     case 1:
@@ -193,7 +179,7 @@ int open_label(uint32_t *state, struct label label)
     case 6:
     case 7:
     case 8:
-        return in_socket(state, &bits, below(state, 4));
+        return in_socket(state, &bits, random_below(state, 4));
     default:
         return written_to(memfd_create("soak", MFD_CLOEXEC), &bits);
     }

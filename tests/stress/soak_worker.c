@@ -88,8 +88,8 @@ struct thread {
 static int choose_nfds(uint32_t *state)
 {
     if (one_in(state, 16))
-        return SENDFD_MAX_FDS - below(state, 3);
-    return one_in(state, 2) ? 1 : 1 + below(state, 24);
+        return SENDFD_MAX_FDS - random_below(state, 3);
+    return one_in(state, 2) ? 1 : 1 + random_below(state, 24);
 }
 
 /* Fills fds with the descriptors of the next messages of a channel; false if there
@@ -131,7 +131,7 @@ static int send_by(struct thread *self, int socket, int way, const int *fds, int
     default:
         /* A stream whose messages are of one byte each needs no framing. */
         if (socket_types[self->type].type != SOCK_STREAM)
-            len += (size_t)below(&self->state, (int)sizeof data);
+            len += (size_t)random_below(&self->state, (int)sizeof data);
         int flags = one_in(&self->state, 2) ? MSG_DONTWAIT : 0;
         ssize_t bytes = sendfds_msg(socket, fds, nfds, data, len, flags);
         if (bytes >= 0 && (size_t)bytes != len)
@@ -149,9 +149,9 @@ static bool is_gone(int error)
 static bool send_to(struct thread *self, int to)
 {
     struct channel *channel = channel_of(self->worker, to, self->type);
-    int fds[MOST_FDS], way = below(&self->state, 4), nfds = 1;
+    int fds[MOST_FDS], way = random_below(&self->state, 4), nfds = 1;
     if (way == 2)
-        nfds = 1 + below(&self->state, one_in(&self->state, 4) ? MOST_FDS : 40);
+        nfds = 1 + random_below(&self->state, one_in(&self->state, 4) ? MOST_FDS : 40);
     else if (way > 0)
         nfds = choose_nfds(&self->state);
     int messages = (nfds + SENDFD_MAX_FDS - 1) / SENDFD_MAX_FDS;
@@ -195,7 +195,7 @@ static void *send_always(void *argument)
 {
     struct thread *self = argument;
     while (!shared->stopping) {
-        int to = below(&self->state, WORKERS);
+        int to = random_below(&self->state, WORKERS);
         if (self->ends[to] < 0 || has_enough_in_the_queue(self, to))
             sched_yield();
         else if (!send_to(self, to))
@@ -236,7 +236,7 @@ static int check_message(struct thread *self, int from, unsigned number, const i
         report("%d to %d: %u descriptors, not %d", from, self->worker, label.nfds, most);
         return 0;
     }
-    int place = below(&self->state, (int)label.nfds);
+    int place = random_below(&self->state, (int)label.nfds);
     if (place > 0 && !is_of_kind(fds[place], kind_at(&label, place)))
         report("%d to %d: descriptor %d is no %s", from, self->worker, place,
                kinds[kind_at(&label, place)]);
@@ -315,7 +315,7 @@ static int receive_many(struct thread *self, int from)
 {
     struct channel *channel = channel_of(from, self->worker, self->type);
     int fds[MOST_FDS],
-        wanted = 1 + below(&self->state, one_in(&self->state, 4) ? MOST_FDS : 30);
+        wanted = 1 + random_below(&self->state, one_in(&self->state, 4) ? MOST_FDS : 30);
     channel->claim = (unsigned)wanted;
     errno = 0;
     int came = recvfds_all(self->ends[from], fds, wanted), error = errno;
@@ -333,7 +333,7 @@ static int receive_many(struct thread *self, int from)
 static bool receive_from(struct thread *self, int from)
 {
     struct channel *channel = channel_of(from, self->worker, self->type);
-    int fds[SENDFD_MAX_FDS], way = below(&self->state, 4);
+    int fds[SENDFD_MAX_FDS], way = random_below(&self->state, 4);
     bool peeked = false;
     if (way == 3)
         return receive_many(self, from) != RECVFD_EOF;
@@ -435,7 +435,8 @@ static void trouble(uint32_t *state, int open, struct thread *threads, int nthre
         if (shared->stopping || !one_in(state, 3))
             restore_limit();
         else
-            set_limit((unsigned long)(open + below(state, one_in(state, 2) ? 30 : 400)));
+            set_limit(
+                (unsigned long)(open + random_below(state, one_in(state, 2) ? 30 : 400)));
         sleep_ms(2);
         for (int i = 0; shared->stopping && i < nthreads; i++)
             if (!threads[i].done)
