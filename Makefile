@@ -86,7 +86,7 @@ help:
 	'Variables: CC CFLAGS CPPFLAGS LDFLAGS AR LD OBJCOPY INSTALL PROVE CARGO' \
 	'           CARGOFLAGS (--locked) V=1 O=build' '' \
 	'The tests by kind; each c_tests/NAME.c is check-NAME too:'
-	@tests/list $(scripts)
+	@$(if $(scripts),tests/list $(scripts))
 
 # --- the library -----------------------------------------------------------
 
