@@ -278,6 +278,14 @@ static void wrong_takes(const struct socket_type *type)
     ok(received.nfds == 3 && same_files(received.fds, files, 3),
        "%s: find the descriptors", type->name);
     close_fds(received.fds, 3);
+
+    need(raw_send(pair[0], "abc", 3, files, 2) == 3);
+    prepare(&received, sizeof received.control);
+    need(recvmsg(pair[1], &received.message, MSG_CMSG_CLOEXEC) == 3);
+    received.nfds = INT_MAX;
+    is(take(pair[1], &received), 0, "%s: room for INT_MAX", type->name);
+    is(received.nfds, 2, "%s: of which two are needed", type->name);
+    close_fds(received.fds, 2);
     close_pair(pair);
 }
 
@@ -396,6 +404,32 @@ static void what_stays(void)
     close_fds(fds, 3);
 }
 
+/* Where the buffer ends with the data of the last message there may be no padding. */
+static void no_padding(void)
+{
+    struct ucred ids = {.pid = 7};
+    for (int nfds = 0; nfds < 2; nfds++) {
+        struct received received;
+        size_t used = 0;
+        prepare(&received, 0);
+        if (nfds)
+            used = put_control(received.control, used, SOL_SOCKET, SCM_RIGHTS, files,
+                               sizeof(int));
+        put_control(received.control, used, SOL_SOCKET, SCM_CREDENTIALS, &ids,
+                    sizeof ids);
+        received.message.msg_controllen = used + CMSG_LEN(sizeof ids);
+        is(take(-1, &received), 0, "a last message without its padding");
+        is(received.nfds, nfds, "%d descriptors before it", nfds);
+        is((long)received.message.msg_controllen,
+           (long)(nfds ? CMSG_SPACE(sizeof ids) : CMSG_LEN(sizeof ids)),
+           "it has some where there is room for it");
+        struct cmsghdr *header = (void *)received.control;
+        ok(header->cmsg_len == CMSG_LEN(sizeof ids) &&
+               memcmp(CMSG_DATA(header), &ids, sizeof ids) == 0,
+           "and is whole");
+    }
+}
+
 /* Lengths that no kernel should report: one beyond the buffer is cut to it, and says so;
  * one below that of a header ends the walk. */
 static void wrong_lengths(void)
@@ -471,6 +505,7 @@ int main(void)
     nothing_came();
     truncated();
     what_stays();
+    no_padding();
     wrong_lengths();
     close_fds(files, SENDFD_MAX_FDS);
     is(count_fds(), before, "no descriptor is left open");

@@ -21,7 +21,7 @@ static struct {
     int fds[SENDFD_MAX_FDS], nfds;
 } place;
 
-static ssize_t receive(int socket, size_t room, int nfds)
+static ssize_t receive_with(int socket, size_t room, int nfds, int flags)
 {
     memset(&place, UNTOUCHED, sizeof place);
     place.iov = (struct iovec){.iov_base = place.data, .iov_len = sizeof place.data};
@@ -32,7 +32,12 @@ static ssize_t receive(int socket, size_t room, int nfds)
         .msg_controllen = room,
     };
     place.nfds = nfds;
-    return recvfds_msghdr(socket, place.fds, &place.nfds, &place.message, 0);
+    return recvfds_msghdr(socket, place.fds, &place.nfds, &place.message, flags);
+}
+
+static ssize_t receive(int socket, size_t room, int nfds)
+{
+    return receive_with(socket, room, nfds, 0);
 }
 
 static bool untouched_from(size_t used)
@@ -174,6 +179,23 @@ static void wrong_lengths(void)
     is(receive(scene.pair[1], LARGE, 1), 1, "one that is shorter than its header");
     is(types_that_came(), LABEL, "ends them");
     end_scene(&scene, "a short header");
+}
+
+/* MSG_CTRUNC says that something is missing, but not that the last message is: where the
+ * buffer is not full it is whole. */
+static void missing_something(void)
+{
+    struct scene scene;
+    set_scene(&scene, 1);
+    deliver(SCM_RIGHTS, scene.files, 1);
+    deliver(LABEL, (int[]){4, 5}, 2);
+    kernel.flags = MSG_CTRUNC;
+    is(receive_with(scene.pair[1], LARGE, 1, RECVFD_PARTIAL), 1,
+       "MSG_CTRUNC and RECVFD_PARTIAL");
+    ok(place.nfds == 1 && place.fds[0] == scene.files[0], "the descriptor comes");
+    is(types_that_came(), LABEL, "and so does the message behind it");
+    close(scene.files[0]);
+    end_scene(&scene, "MSG_CTRUNC");
 }
 
 /* Two pidfds, as no kernel sends them: each is the caller's or closed. */
@@ -321,6 +343,7 @@ int main(void)
     most_of_both(1);
     most_of_both(SENDFD_MAX_FDS);
     wrong_lengths();
+    missing_something();
     pidfds();
     packet_information();
     destination_options();

@@ -157,6 +157,8 @@ static void most_buffers(const struct socket_type *type)
     need(raw_send(pair[0], sent, sizeof sent, files, 2) == sizeof sent);
     fails(recvfds_msghdr(pair[1], fds, &nfds, &message, 0), EMSGSIZE, "%s: %d buffers",
           type->name, IOV_MAX + 1);
+    fails(recvfds_msghdr(-1, fds, &nfds, &message, 0), EMSGSIZE,
+          "%s: from descriptor -1, too", type->name);
     message.msg_iovlen = IOV_MAX;
     is(recvfds_msghdr(pair[1], fds, &nfds, &message, 0), IOV_MAX,
        "%s: nothing was consumed, and it comes in %d", type->name, IOV_MAX);

@@ -98,6 +98,8 @@ static void most_buffers(const struct socket_type *type)
           type->name);
     fails(sendfds_msghdr(pair[0], NULL, 0, &message, 0), EMSGSIZE,
           "%s: without descriptors too", type->name);
+    fails(sendfds_msghdr(-1, files, 2, &message, 0), EMSGSIZE,
+          "%s: to descriptor -1, too", type->name);
     ok(is_empty(pair[1]), "%s: nothing is sent", type->name);
     close_pair(pair);
 }
@@ -238,6 +240,8 @@ static void wrong_control(const struct socket_type *type)
             fails(sendfds_msghdr(pair[0], files, nfds, &one.message, 0), EINVAL,
                   "%s: cmsg_len of %zu of %zu bytes with %d descriptors", type->name,
                   lengths[i], used, nfds);
+            fails(sendfds_msghdr(-1, files, nfds, &one.message, 0), EINVAL,
+                  "%s: which the library sees, not the kernel", type->name);
         }
         /* The second of two, also where only its header is there. */
         used = put_control(control, 0, IPPROTO_IPV6, 1, zeros, 8);

@@ -644,6 +644,19 @@ static void numbers_that_are_no_descriptors(void)
     deliver(SCM_CREDENTIALS, (int[]){getpid(), 0, 0}, 3);
     fails(recvfd(scene.pair[1]), ENOMSG, "credentials are no descriptor");
     end_scene(&scene, "credentials");
+
+    set_scene(&scene, 0);
+    deliver(SCM_RIGHTS, (int[]){0, 1}, 2);
+    kernel.messages[0].level = IPPROTO_IPV6;
+    fails(receive(&scene), ENOMSG, "the type of descriptors at another level is none");
+    is(kernel.closes, 0, "no number is closed");
+    end_scene(&scene, "another level");
+
+    set_scene(&scene, 0);
+    deliver(SCM_RIGHTS, (int[]){0}, 1);
+    kernel.messages[0].level = IPPROTO_IPV6;
+    fails(recvfd(scene.pair[1]), ENOMSG, "recvfd: it is none, too");
+    end_scene(&scene, "another level to recvfd");
 }
 
 /* Linux merges what is sent in two; POSIX does not ask for that. */
