@@ -25,8 +25,8 @@ too_many_in_flight:it waits for a limit of descriptors that valgrind does not se
 # valgrind keeps RLIMIT_NOFILE to itself, so that no table is ever full here and
 # what these expect of one does not come. What memcheck says of them counts;
 # check and check-asan report whether they pass.
-need_limit=' cancellation full_table lossless_at_the_limit message_errors message_flags
-	messages randomised_peer send_errors '
+need_limit=' batches cancellation cancelled_cleanup cmsg full_table lossless_at_the_limit
+	message_errors message_flags messages partial randomised_peer receive_msghdr send_errors '
 
 # A few are linked with the shared object, too: one for each function.
 also_shared='any_number drop_in glued_data simulated_kernel version'
