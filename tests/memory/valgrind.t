@@ -16,6 +16,7 @@ fi
 # Not run, NAME:REASON and what runs them instead.
 not_run='
 no_allocation:it reads the stack below the stack pointer and replaces malloc, which memcheck does too; check runs it
+sendfd_hpp:it replaces operator new, which memcheck does too; tests/package/sendfd_hpp.t runs it with sanitizers
 close_on_exec:it executes /proc/self/exe, which is valgrind; check-asan runs it
 unrelated:it executes /proc/self/exe, which is valgrind; check-asan runs it
 any_number_errors:it waits for a limit of descriptors that valgrind does not set; check-asan runs it
