@@ -5,6 +5,7 @@
 #include "peer.h"
 #include "sendfd.hpp"
 
+#include <cstdint>
 #include <cstdlib>
 #include <cstring>
 #include <fcntl.h>
@@ -343,7 +344,7 @@ void arrays()
            "send throws");
         libsendfd::send(pair.ends[0], descriptors(), error);
         ok(is_error(error, EINVAL), "send: no descriptors are an error");
-        libsendfd::send(pair.ends[0], {numbers, std::size_t{1} << 32 | 1}, error);
+        libsendfd::send(pair.ends[0], {numbers, SIZE_MAX / 2 + 2}, error);
         ok(is_error(error, EINVAL), "send: more than an int can tell are an error");
 
         libsendfd::send(pair.ends[0], files);
@@ -526,15 +527,15 @@ void messages()
            "send_message throws");
 
         /* Several buffers. */
-        char head[3] = "to", tail[6] = "gethr";
-        std::array<iovec, 2> parts = {{{head, 2}, {tail, 5}}};
+        const std::array<iovec, 2> parts = {const_buffer(std::string_view("to")),
+                                            const_buffer(std::string_view("gethr"))};
         is(static_cast<long>(libsendfd::send_message(pair.ends[0], {&file, 1}, parts)), 7,
            "send_message of two buffers");
         is(static_cast<long>(libsendfd::send_message(pair.ends[0], numbers,
                                                      {parts.data(), 1}, 0, error)),
            2, "and of one of them");
         char first[4] = "", second[8] = "";
-        const iovec places_for_bytes[2] = {{first, 3}, {second, 7}};
+        const iovec places_for_bytes[2] = {mutable_buffer(first, 3), {second, 7}};
         came = libsendfd::receive_message(pair.ends[1], places, places_for_bytes);
         ok(came && came->bytes == 7 && came->nfds == 1 &&
                std::string_view(first) == "tog" && std::string_view(second) == "ethr",

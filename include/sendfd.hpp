@@ -322,6 +322,12 @@ class const_buffer
         return size_;
     }
 
+    /* For an array of several; a send does not write to it. */
+    operator iovec() const noexcept
+    {
+        return {const_cast<void *>(data_), size_};
+    }
+
   private:
     const void *data_ = nullptr;
     std::size_t size_ = 0;
@@ -355,6 +361,11 @@ class mutable_buffer
     constexpr std::size_t size() const noexcept
     {
         return size_;
+    }
+
+    operator iovec() const noexcept
+    {
+        return {data_, size_};
     }
 
   private:
@@ -429,8 +440,8 @@ inline void send(descriptor socket, descriptors fds, std::error_code &error)
                       error);
 }
 
-/* Sends any number of descriptors: sendfds_all(3). Returns how many went: all, or
- * error tells why not. */
+/* Sends any number of descriptors: sendfds_all(3). Returns how many went; if not all
+ * did, error has the reason. */
 inline std::size_t send_all(descriptor socket, descriptors fds, std::error_code &error)
 {
     error.clear();
@@ -442,7 +453,7 @@ inline std::size_t send_all(descriptor socket, descriptors fds, std::error_code 
 }
 
 /* Sends bytes with 0 to 253 descriptors: sendfds_msg(3). Returns how many bytes
- * went; if no error is told, all descriptors did. */
+ * went, and with the first of them all descriptors did. */
 inline std::size_t send_message(descriptor socket, descriptors fds, const_buffer data,
                                 int flags, std::error_code &error)
 {
@@ -516,7 +527,7 @@ receive_vector(descriptor socket, std::size_t max, std::error_code &error)
 }
 
 /* Receives as many descriptors as fds has places: recvfds_all(3). Returns how many
- * came. If those are fewer, error tells why, or it was the end of file. */
+ * came. If fewer did, error has the reason, or it was the end of file. */
 [[nodiscard]] inline std::optional<std::size_t>
 receive_all(descriptor socket, span<unique_fd> fds, std::error_code &error)
 {
