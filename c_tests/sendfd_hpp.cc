@@ -422,6 +422,10 @@ void any_number()
                [&] { libsendfd::send_all(pair.ends[0], bad); }, EBADF, "sendfds_all",
                SENDFD_MAX_FDS),
            "and so does what it throws");
+        is(static_cast<long>(libsendfd::send_all(
+               pair.ends[0], {numbers.data(), SIZE_MAX / 2 + 2}, error)),
+           0, "send_all: of more than an int can tell, none went");
+        ok(is_error(error, EINVAL), "and why");
         bad[0] = -1;
         is(static_cast<long>(libsendfd::send_all(pair.ends[0], bad, error)), 0,
            "send_all: stopped at once, none went");

@@ -387,9 +387,10 @@ namespace detail
 /* Room for the descriptors of one message, until they have owners. */
 using message_fds = std::array<int, SENDFD_MAX_FDS>;
 
+/* More than go with one message are too many, however many. */
 inline int count(std::size_t nfds) noexcept
 {
-    return nfds <= INT_MAX ? static_cast<int>(nfds) : -1;
+    return static_cast<int>(std::min<std::size_t>(nfds, SENDFD_MAX_FDS + 1));
 }
 
 inline int room(std::size_t nfds) noexcept
@@ -444,12 +445,17 @@ inline void send(descriptor socket, descriptors fds, std::error_code &error)
  * did, error has the reason. */
 inline std::size_t send_all(descriptor socket, descriptors fds, std::error_code &error)
 {
-    error.clear();
-    const int all = detail::count(fds.size());
-    const int sent = ::sendfds_all(socket.get(), fds.data(), all);
-    if (sent != all || sent < 0)
+    if (fds.size() > INT_MAX) {
+        error = std::make_error_code(std::errc::invalid_argument);
+        return 0;
+    }
+    const int sent =
+        ::sendfds_all(socket.get(), fds.data(), static_cast<int>(fds.size()));
+    if (!detail::succeeded(sent, error))
+        return 0;
+    if (static_cast<std::size_t>(sent) < fds.size())
         error.assign(errno, std::generic_category());
-    return sent < 0 ? 0 : static_cast<std::size_t>(sent);
+    return static_cast<std::size_t>(sent);
 }
 
 /* Sends bytes with 0 to 253 descriptors: sendfds_msg(3). Returns how many bytes

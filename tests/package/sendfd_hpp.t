@@ -24,10 +24,10 @@ is_clean() {
 	ok "$compiler knows C++20" knows "$compiler" c++20
 	for standard in c++17 c++20 c++23 c++26; do
 		knows "$compiler" $standard || continue
-		ok "$compiler: clean as $standard" $compiler -std=$standard -Werror "$@" -Iinclude \
+		ok "$compiler: clean as $standard" $compiler -std=$standard -O2 -Werror "$@" -Iinclude \
 			-DCALLER=call -c -o "$scratch/object" tests/package/sendfd_hpp.cc
-		ok "$compiler: clean as $standard without exceptions" $compiler -std=$standard -Werror \
-			"$@" -Iinclude -DCALLER=call -fno-exceptions -fno-rtti -c -o "$scratch/object" \
+		ok "$compiler: clean as $standard without exceptions" $compiler -std=$standard -O2 \
+			-Werror "$@" -Iinclude -DCALLER=call -fno-exceptions -fno-rtti -c -o "$scratch/object" \
 			tests/package/sendfd_hpp.cc
 	done
 }
