@@ -21,7 +21,7 @@ socketpair my $left, my $right, AF_UNIX, SOCK_STREAM, PF_UNSPEC or die "socketpa
 my ($sender, $receiver) = (fileno $left, fileno $right);
 my @handles = map { open my $file, '<', '/dev/null' or die "/dev/null: $!"; $file } 1 .. MANY;
 my @files   = map { fileno $_ } @handles;
-my $file    = $files[0];
+my ($handle, $file) = ($handles[0], $files[0]);
 
 # Contenders, each a name and what it does; the first is the baseline.
 my (@one, @many);
@@ -73,13 +73,17 @@ sub add_msghdr {
 
 sub add_module {
 	push @one, ['libsendfd by FFI::Platypus', sub {
-		SendFD::sendfd($left, $file) or die "sendfd: $!";
+		SendFD::sendfd($left, $handle) or die "sendfd: $!";
 		my $fd = SendFD::recvfd($right);
 		defined $fd or die "recvfd: $!";
 		POSIX::close($fd);
 	}];
+	push @one, ['libsendfd by FFI::Platypus; a handle', sub {
+		SendFD::sendfd($left, $handle) or die "sendfd: $!";
+		SendFD::recv_handle($right) or die "recv_handle: $!";
+	}];
 	push @many, ['libsendfd by FFI::Platypus', sub {
-		SendFD::sendfds($left, @files) or die "sendfds: $!";
+		SendFD::sendfds($left, @handles) or die "sendfds: $!";
 		close_all(SendFD::recvfds($right, MANY));
 	}];
 	return;

@@ -1,6 +1,6 @@
 package SendFD;
 
-use 5.014;
+use 5.020;
 use strict;
 use warnings;
 
@@ -16,7 +16,7 @@ use FFI::Platypus::DL qw(dlerror dlopen dlsym RTLD_PLATYPUS_DEFAULT);
 use List::Util qw(max min sum0);
 use POSIX ();
 use Scalar::Util qw(blessed looks_like_number reftype);
-use Socket qw(AF_INET AF_INET6 AF_UNIX SOL_SOCKET SO_DOMAIN SO_PROTOCOL SO_TYPE);
+use Socket qw(AF_INET AF_INET6 AF_UNIX SOL_SOCKET SO_DOMAIN);
 
 our @EXPORT_OK = qw(
 	sendfd recvfd sendfds recvfds sendfds_all recvfds_all sendfds_msg recvfds_msg
@@ -40,11 +40,10 @@ use constant {
 # whatever makes its result the caller's or a handle's, is one expression without any of
 # these. It says "return RESULT if CONDITION" so:
 #
-#     map +(return RESULT), @{$if[CONDITION]}
+#     map +(return RESULT), (1) x CONDITION
 #
-# and "(map ...) + $!" takes errno before a handler can change it. t/signals.t sends each
-# function a signal at this very place.
-my @if = ([], ['once']);
+# t/signals.t sends each function a signal at this very place. ($! is safe: perl saves it
+# when it runs a handler.)
 
 # --- the library ----------------------------------------------------------------
 
@@ -113,6 +112,7 @@ sub _load_classes {
 # the call fails: EBADF. Where it matters, the most usual kind is dealt with in place.
 sub _fd {
 	my ($file) = @_;
+	return fileno $file // -1 if ref $file eq 'GLOB';
 	return _number($file) if !ref $file && ref \$file ne 'GLOB';
 	my $fd;
 	if (blessed $file && $file->can('fileno')) {
@@ -146,7 +146,7 @@ sub _ints {
 	my ($files) = @_;
 	croak 'the descriptors are not a reference to an array' if ref $files ne 'ARRAY';
 	return pack 'i*', map {
-		ref eq 'GLOB'                                             ? fileno $_ // -1
+		ref() ? ref() eq 'GLOB' ? fileno $_ // -1 : _fd($_)
 			: looks_like_number($_) && $_ == ($_ & 0x7fffffff) ? $_
 			: _fd($_)
 	} @$files;
@@ -170,11 +170,9 @@ sub _check_keys {
 	return;
 }
 
-# A struct msghdr: its pointers and its size_t have the size of a long. It has memory of
-# its own: a copy of a string may share that of the original.
+# A struct msghdr: its pointers and its size_t have the size of a long.
 sub _header {
-	my $header = pack 'P I x![L!] P L! P L! i x![L!]', @_, 0;
-	return $header;
+	return pack 'P I x![L!] P L! P L! i x![L!]', @_, 0;
 }
 
 # What the library sets in it: msg_namelen, msg_controllen, msg_flags.
@@ -183,12 +181,11 @@ use constant _HEADER_RESULTS => 'x[L!] I x![L!] x[L!] x[L!] x[L!] L! i';
 # --- results ---------------------------------------------------------------------
 
 # Whether a call that failed is to be made again: a signal came, and its handler has run.
-# Else $! is what the caller will see, 0 at the end of file.
+# At the end of file $! is 0.
 sub _again {
-	my ($result, $errno) = @_;
-	return 1 if $errno == EINTR && $result == -1;
-	$! = $result == -2 ? 0 : $errno;
-	return 0;
+	my ($result) = @_;
+	$! = 0 if $result == -2;
+	return $! == EINTR;
 }
 
 sub _wants_list {
@@ -204,25 +201,24 @@ sub _raise {
 # --- sending ---------------------------------------------------------------------
 
 sub sendfd {
-	my ($socket, $fd) = @_;
-	$socket = ref $socket eq 'GLOB' ? fileno $socket // -1 : _fd($socket);
-	$fd     = ref $fd eq 'GLOB'     ? fileno $fd     // -1 : _fd($fd);
-	my $errno;
 	do {
-		$errno = (map +(return 1), @{$if[_c_sendfd($socket, $fd) == 1]}) + $!;
-	} while _again(-1, $errno);
+		return 1
+			if _c_sendfd(
+			ref $_[0] eq 'GLOB' ? fileno $_[0] // -1 : _fd($_[0]),
+			ref $_[1] eq 'GLOB' ? fileno $_[1] // -1 : _fd($_[1])
+			) == 1;
+	} while _again(-1);
 	return;
 }
 
 sub sendfds {
-	my ($socket, @files) = @_;
-	$socket = _fd($socket);
-	my $fds = _ints(\@files);
-	my ($sent, $errno);
+	my $socket = _fd(shift);
+	my $fds    = _ints(\@_);
+	my $sent;
 	do {
-		$errno = (map +(return $sent),
-			@{$if[($sent = _c_sendfds($socket, $fds, scalar @files)) > 0]}) + $!;
-	} while _again($sent, $errno);
+		$sent = _c_sendfds($socket, $fds, scalar @_);
+		return $sent if $sent > 0;
+	} while _again($sent);
 	return;
 }
 
@@ -231,16 +227,14 @@ sub sendfds_all {
 	$socket = _fd($socket);
 	my $fds  = _ints(\@files);
 	my $sent = 0;
-	my ($result, $errno);
 	do {
 		$! = 0;
-		($result, $errno) = (_c_sendfds_all($socket, $fds, @files - $sent), $! + 0);
+		my $result = _c_sendfds_all($socket, $fds, @files - $sent);
 		if ($result > 0) {
 			$sent += $result;
 			$fds = substr $fds, $result * length pack 'i', 0;
 		}
-	} while $errno == EINTR && $sent < @files;
-	$! = $errno;
+	} while $! == EINTR && $sent < @files;
 	return $sent;
 }
 
@@ -250,11 +244,11 @@ sub sendfds_msg {
 	my $fds = _ints($files);
 	_to_bytes($data);
 	$flags = _number($flags // 0);
-	my ($sent, $errno);
+	my $sent;
 	do {
-		$errno = (map +(return $sent), @{$if[($sent = _c_sendfds_msg(
-			$socket, $fds, scalar @$files, $data, length $data, $flags)) >= 0]}) + $!;
-	} while _again($sent, $errno);
+		$sent = _c_sendfds_msg($socket, $fds, scalar @$files, $data, length $data, $flags);
+		return $sent if $sent >= 0;
+	} while _again($sent);
 	return;
 }
 
@@ -270,27 +264,26 @@ sub sendfds_msghdr {
 	my $header = _header($name, length($name // ''), $iov, scalar @data, $control,
 		length($control // ''));
 	$flags = _number($flags // 0);
-	my ($sent, $errno);
+	my $sent;
 	do {
-		$errno = (map +(return $sent), @{$if[($sent = _c_sendfds_msghdr(
-			$socket, $fds, scalar @$files, $header, $flags)) >= 0]}) + $!;
-	} while _again($sent, $errno);
+		$sent = _c_sendfds_msghdr($socket, $fds, scalar @$files, $header, $flags);
+		return $sent if $sent >= 0;
+	} while _again($sent);
 	return;
 }
 
 # --- receiving numbers -----------------------------------------------------------
 
-# Where the library writes descriptors. One is enough, as each is gone from here by the end
-# of the expression that calls the library.
+# Where the library writes the descriptors of a message, which has no more. One place is
+# enough: what came has left it by the end of the expression that calls the library.
 grow(my $fds_that_came = '', SENDFD_MAX_FDS * length pack 'i', 0);
 
 sub recvfd {
-	my ($socket) = @_;
-	$socket = ref $socket eq 'GLOB' ? fileno $socket // -1 : _fd($socket);
-	my ($fd, $errno);
+	my $fd;
 	do {
-		$errno = (map +(return $fd), @{$if[($fd = _c_recvfd($socket)) >= 0]}) + $!;
-	} while _again($fd, $errno);
+		map +(return $fd), (1) x (($fd = _c_recvfd(
+			ref $_[0] eq 'GLOB' ? fileno $_[0] // -1 : _fd($_[0]))) >= 0);
+	} while _again($fd);
 	return;
 }
 
@@ -298,12 +291,12 @@ sub recvfds {
 	my ($socket, $max_fds) = @_;
 	wantarray or _wants_list('recvfds');
 	$socket  = _fd($socket);
-	$max_fds = min(_number($max_fds), SENDFD_MAX_FDS);
-	my ($count, $errno);
+	$max_fds = _number($max_fds);
+	my $count;
 	do {
-		$errno = (map +(return unpack "i$count", $fds_that_came),
-			@{$if[($count = _c_recvfds($socket, $fds_that_came, $max_fds)) > 0]}) + $!;
-	} while _again($count, $errno);
+		map +(return unpack "i$count", $fds_that_came),
+			(1) x (($count = _c_recvfds($socket, $fds_that_came, $max_fds)) > 0);
+	} while _again($count);
 	return;
 }
 
@@ -317,33 +310,32 @@ sub recvfds_all {
 	grow(my $fds = '', $size * max(0, $nfds) + 1);
 	my $pointer = scalar_to_pointer($fds);
 	my $count   = 0;
-	my ($done, $errno);
+	my $done;
 	local $@;
-	return (map unpack("i$count", $fds), @{$if[$done = !!eval {
+	return (map unpack("i$count", $fds), (1) x ($done = !!eval {
 		do {
 			$! = 0;
-			($count, $errno) = ($count + max(0, _c_recvfds_all(
-				$socket, $pointer + $size * $count, $nfds - $count)), $! + 0);
-		} while $errno == EINTR && $count < $nfds;
-		$! = $errno;
+			$count += max(0,
+				_c_recvfds_all($socket, $pointer + $size * $count, $nfds - $count));
+		} while $! == EINTR && $count < $nfds;
 		1;
-	}]}), map _raise($@, map POSIX::close($_), unpack "i$count", $fds), @{$if[!$done]};
+	})), map _raise($@, map POSIX::close($_), unpack "i$count", $fds), (1) x !$done;
 }
 
 sub recvfds_msg {
 	my ($socket, $max_fds, $length, $flags) = @_;
 	wantarray or _wants_list('recvfds_msg');
 	$socket = _fd($socket);
-	my $nfds = min(_number($max_fds), SENDFD_MAX_FDS);
+	my $nfds = _number($max_fds);
 	$length = _length($length);
 	$flags  = _number($flags // 0);
 	grow(my $data = '', $length + 1);
-	my ($received, $errno);
+	my $received;
 	do {
-		$errno = (map +(return (substr($data, 0, $received), unpack "i$nfds", $fds_that_came)),
-			@{$if[($received = _c_recvfds_msg(
-				$socket, $fds_that_came, \$nfds, $data, $length, $flags)) >= 0]}) + $!;
-	} while _again($received, $errno);
+		map +(return (substr($data, 0, $received), unpack "i$nfds", $fds_that_came)),
+			(1) x (($received = _c_recvfds_msg(
+				$socket, $fds_that_came, \$nfds, $data, $length, $flags)) >= 0);
+	} while _again($received);
 	return;
 }
 
@@ -352,7 +344,7 @@ sub recvfds_msghdr {
 	my ($socket, $max_fds, $room, $flags) = @_;
 	wantarray or _wants_list('recvfds_msghdr');
 	$socket = _fd($socket);
-	my $nfds = min(_number($max_fds), SENDFD_MAX_FDS);
+	my $nfds = _number($max_fds);
 	_check_keys($room);
 	my $one_buffer = ref $room->{data} ne 'ARRAY';
 	my @lengths    = map { _length($_) } $one_buffer ? $room->{data} : @{$room->{data}};
@@ -365,13 +357,13 @@ sub recvfds_msghdr {
 	grow(my $control = '', $control_room + 1);
 	my $iov    = pack 'P L!', $data, $length;
 	my $header = _header($name, $name_room, $iov, 1, $control, $control_room);
-	$header .= '';
+	$header .= '';    # memory of its own: a copy may share that of the original
 	my $split = join ' ', map { "a$_" } @lengths;
-	my ($received, $errno, @data, $name_length, $control_length, $message_flags);
+	my ($received, @data, $name_length, $control_length, $message_flags);
 	do {
-		$errno = (map +(
+		map +(
 			($name_length, $control_length, $message_flags) = unpack(_HEADER_RESULTS, $header),
-			@data = unpack($split, substr $data, 0, min($received, $length)),
+			@data = unpack($split, substr $data, 0, $received),
 			return (
 				{
 					length  => $received,
@@ -382,9 +374,9 @@ sub recvfds_msghdr {
 				},
 				unpack "i$nfds", $fds_that_came
 			)
-		), @{$if[($received = _c_recvfds_msghdr(
-			$socket, $fds_that_came, \$nfds, $header, $flags)) >= 0]}) + $!;
-	} while _again($received, $errno);
+		), (1) x (($received = _c_recvfds_msghdr(
+			$socket, $fds_that_came, \$nfds, $header, $flags)) >= 0);
+	} while _again($received);
 	return;
 }
 
@@ -431,13 +423,13 @@ my %class = (
 
 sub recv_handle {
 	my ($socket, $layers) = @_;
-	$socket = ref $socket eq 'GLOB' ? fileno $socket // -1 : _fd($socket);
-	my ($fd, $errno, $handle);
+	$socket = _fd($socket);
+	my ($fd, $handle);
 	do {
-		$errno = (map open($handle, $mode{_c_fcntl($fd, F_GETFL) & _MODE_FLAGS}, $fd),
-			@{$if[($fd = _c_recvfd($socket)) >= 0]}) + $!;
+		map open($handle, $mode{_c_fcntl($fd, F_GETFL) & _MODE_FLAGS}, $fd),
+			(1) x (($fd = _c_recvfd($socket)) >= 0);
 		return defined $layers ? _with_layers($handle, $layers) : $handle if $handle;
-	} while _again($fd, $errno);
+	} while _again($fd);
 	return;
 }
 
@@ -445,19 +437,19 @@ sub recv_handles {
 	my ($socket, $max_fds, $layers) = @_;
 	wantarray or _wants_list('recv_handles');
 	$socket  = _fd($socket);
-	$max_fds = min(_number($max_fds), SENDFD_MAX_FDS);
-	my ($count, $errno, @handles);
+	$max_fds = _number($max_fds);
+	my ($count, @handles);
 	do {
-		$errno = (map +(map open($handles[@handles], $mode{_c_fcntl($_, F_GETFL) & _MODE_FLAGS}, $_),
+		map +(map open($handles[@handles], $mode{_c_fcntl($_, F_GETFL) & _MODE_FLAGS}, $_),
 			unpack "i$count", $fds_that_came),
-			@{$if[($count = _c_recvfds($socket, $fds_that_came, $max_fds)) > 0]}) + $!;
+			(1) x (($count = _c_recvfds($socket, $fds_that_came, $max_fds)) > 0);
 		if (@handles) {
 			for my $handle (@handles) {
 				_with_layers($handle, $layers) or return if defined $layers;
 			}
 			return @handles;
 		}
-	} while _again($count, $errno);
+	} while _again($count);
 	return;
 }
 
@@ -465,14 +457,8 @@ sub recv_socket {
 	my ($socket) = @_;
 	_load_classes();
 	my $received = recv_handle($socket) or return;
-	my %option;
-	for my $option (SO_DOMAIN, SO_TYPE, SO_PROTOCOL) {
-		my $packed = getsockopt $received, SOL_SOCKET, $option or return _dropped($received);
-		$option{$option} = unpack 'i', $packed;
-	}
-	@{*$received}{qw(io_socket_domain io_socket_type io_socket_proto)} =
-		@option{SO_DOMAIN, SO_TYPE, SO_PROTOCOL};
-	bless $received, $class{$option{+SO_DOMAIN}} // 'IO::Socket';
+	my $domain = getsockopt $received, SOL_SOCKET, SO_DOMAIN or return;
+	bless $received, $class{unpack 'i', $domain} // 'IO::Socket';
 	# In one expression: what IO::Handle has for this swallows exceptions.
 	select((select($received), $| = 1)[0]);
 	return $received;
@@ -487,15 +473,8 @@ sub open_received {
 
 sub _with_layers {
 	my ($handle, $layers) = @_;
-	return $handle if $layers eq '' || binmode $handle, $layers;
-	return _dropped($handle);
-}
-
-# Closes a handle that the caller does not get; $! says why not.
-sub _dropped {
-	local $!;
-	close $_[0];
-	return;
+	return if $layers ne '' && !binmode $handle, $layers;
+	return $handle;
 }
 
 1;

@@ -44,6 +44,10 @@ test 'a failed send is undef, with its errno' => sub {
 	$! = EPIPE;
 	is "$!", POSIX::strerror(EPIPE), 'with its message';
 	fails(EBADF,  sub { sendfd($left, no_such_descriptor()) }, 'a descriptor that is not open');
+	open my $closed, '<', '/dev/null' or die $!;
+	close $closed;
+	fails(EBADF,  sub { sendfd($left, $closed) },              'a handle that is closed');
+	fails(EBADF,  sub { sendfds($left, $file, $closed) },      'one of two');
 	fails(EBADF,  sub { sendfds($left, $file, -1) },           'one of two');
 	fails(EINVAL, sub { sendfds($left, ($file) x 254) },       '254 descriptors');
 	nothing_was_sent($right);
@@ -127,8 +131,10 @@ test 'recvfds_all that ends early returns what came' => sub {
 		sendfds($left, @files);
 		$prepare->($left, $right);
 		$! = EACCES;
+		$@ = 'an exception before';
 		my @fds    = recvfds_all($right, 5);
 		my $reason = $! + 0;
+		is $@, 'an exception before', "$name: it leaves \$@ alone";
 		is $reason, $errno, "$name: \$! says why";
 		is_deeply contents(@fds), expected(0 .. 2), "$name: what came";
 	}
@@ -177,6 +183,9 @@ test 'misuse dies, and nothing is sent' => sub {
 	dies_like(qr/negative/,  sub { recvfds_msg($right, 1, -5) },    'a negative length');
 	dies_like(qr/undefined/, sub { sendfds_msg($left, [], undef) }, 'no data');
 	dies_like(qr/reference/, sub { sendfds_msg($left, $file, 'x') }, 'no array');
+	dies_like(qr/list context/, sub { my $count = recvfds($right, 1) },     'recvfds');
+	dies_like(qr/list context/, sub { my $count = recvfds_all($right, 1) }, 'recvfds_all');
+	dies_like(qr/list context/, sub { my $data = recvfds_msg($right, 1, 1) }, 'recvfds_msg');
 	like $@, qr/errors\.t line/, 'it names the line of the caller';
 	nothing_was_sent($right);
 };
