@@ -292,18 +292,48 @@ static void plain_loop(const struct socket_type *type)
     close_pair(pair);
 }
 
-/* The manual forbids it, but nothing is lost: *nfds inside the array is written before
- * the descriptors, of which one may then be in its place. */
-static void count_inside_the_array(const struct socket_type *type, int place)
+/* The three receives that take *nfds, of one byte. */
+static ssize_t by_msg(int socket, int *fds, int *nfds)
+{
+    char byte;
+    return recvfds_msg(socket, fds, nfds, &byte, 1, 0);
+}
+
+static ssize_t by_msghdr(int socket, int *fds, int *nfds)
+{
+    char byte;
+    struct iovec iov = {.iov_base = &byte, .iov_len = 1};
+    struct msghdr message = {.msg_iov = &iov, .msg_iovlen = 1};
+    return recvfds_msghdr(socket, fds, nfds, &message, 0);
+}
+
+static ssize_t by_cmsg(int socket, int *fds, int *nfds)
+{
+    char byte;
+    _Alignas(struct cmsghdr) char control[RECVFDS_CMSG_SPACE(4)];
+    struct iovec iov = {.iov_base = &byte, .iov_len = 1};
+    struct msghdr message = {
+        .msg_iov = &iov,
+        .msg_iovlen = 1,
+        .msg_control = control,
+        .msg_controllen = sizeof control,
+    };
+    need(recvmsg(socket, &message, MSG_CMSG_CLOEXEC) == 1);
+    return recvfds_cmsg(socket, fds, nfds, &message, 0) < 0 ? -1 : 1;
+}
+
+/* The manual forbids it, but nothing is lost: where *nfds is the place of a descriptor
+ * that came, the descriptor is there. */
+static void count_inside_the_array(const struct socket_type *type, int place,
+                                   ssize_t (*receive)(int, int *, int *))
 {
     int pair[2], fds[4] = {-7, -7, -7, -7};
-    char byte;
     socket_pair(type->type, pair);
     int before = count_fds();
     fds[place] = 4;
     need(raw_send(pair[0], "a", 1, files, 3) == 1);
-    is(recvfds_msg(pair[1], fds, fds + place, &byte, 1, 0), 1,
-       "%s: *nfds is place %d of the array", type->name, place);
+    is(receive(pair[1], fds, fds + place), 1, "%s: *nfds is place %d of the array",
+       type->name, place);
     /* The count could be the number of one that was sent. */
     if (ok(same_files(fds, files, 3) && fds[place % 3] != files[place % 3],
            "%s: all descriptors are in it", type->name))
@@ -313,8 +343,8 @@ static void count_inside_the_array(const struct socket_type *type, int place)
 
     fds[place] = 2;
     need(raw_send(pair[0], "a", 1, files, 3) == 1);
-    fails(recvfds_msg(pair[1], fds, fds + place, &byte, 1, 0), EMSGSIZE,
-          "%s: with room for 2", type->name);
+    fails(receive(pair[1], fds, fds + place), EMSGSIZE, "%s: with room for 2",
+          type->name);
     is(fds[place], 2, "%s: *nfds is as it was", type->name);
     is(count_fds(), before, "%s: all are closed", type->name);
     close_pair(pair);
@@ -342,8 +372,11 @@ int main(void)
         kept_after_failures(type);
         kept_after_other_failures(type);
         plain_loop(type);
-        for (int place = 0; place < 4; place++)
-            count_inside_the_array(type, place);
+        for (int place = 0; place < 4; place++) {
+            count_inside_the_array(type, place, by_msg);
+            count_inside_the_array(type, place, by_msghdr);
+            count_inside_the_array(type, place, by_cmsg);
+        }
     }
     close_fds(files, SENDFD_MAX_FDS);
     is(count_fds(), before, "no descriptor is left open");
