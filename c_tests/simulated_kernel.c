@@ -368,13 +368,22 @@ static void errors_of_a_send(void)
     fails(sendfds_msghdr(pair[0], fds, 2, &message, 0), ENOBUFS,
           "sendfds_msghdr: getsockopt fails");
     is(kernel.sendmsgs, 0, "no sendmsg then");
+
+    /* A security module may forbid to ask for the name alone. */
+    reset_kernel();
+    kernel.getsockname_error = EACCES;
+    is(sendfd(pair[0], 0), 1, "sendfd: only getsockname fails");
+    is(sendfds_all(pair[0], fds, 2), 2, "sendfds_all: only getsockname fails");
+    is(sendfds_msghdr(pair[0], fds, 2, &message, 0), 1,
+       "sendfds_msghdr: only getsockname fails");
+    is(kernel.sendmsgs, 3, "all are sent");
     close_pair(pair);
 }
 
 static void errors_of_a_receive(void)
 {
     static const int errors[] = {
-        EINTR, EAGAIN, ECONNRESET, ENOMEM, ENOBUFS, ENOTCONN, EMSGSIZE, EIO,
+        EINTR, EAGAIN, ECONNRESET, ENOMEM, ENOBUFS, ENOTCONN, EMSGSIZE, EIO, EACCES,
     };
     int pair[2], fds[2] = {-7, -7}, nfds;
     char data[4];

@@ -32,7 +32,7 @@ struct simulated_message {
 static struct {
     /* What is to happen. An errno of 0: what really happens. */
     int sendmsg_error, recvmsg_error, getsockopt_error, dup_error, close_error;
-    int sleep_error;
+    int sleep_error, getsockname_error;
     int sendmsg_errors;   /* how many times; 0: each time */
     long send_timeout;    /* SO_SNDTIMEO in microseconds, where it is not 0 */
     int nonblocking_from; /* O_NONBLOCK is set on sleeping_socket in this sleep */
@@ -216,6 +216,8 @@ int simulated_getsockname(int socket, struct sockaddr *address, socklen_t *lengt
 {
     kernel.domain_calls++;
     int error = fault_in(GETSOCKNAME);
+    if (!error)
+        error = kernel.getsockname_error;
     if (error || kernel.getsockopt_error)
         return failure(error ? error : kernel.getsockopt_error);
     return (int)really(SYS_getsockname, socket, (long)address, (long)length, 0, 0);
