@@ -78,6 +78,14 @@ struct WithFd {
     }
 };
 
+struct WithReference { /* as in Chromium */
+    int number;
+    const int &get() const
+    {
+        return number;
+    }
+};
+
 struct WithFdAndGet : WithFd { /* which of the two is the descriptor? */
     int get() const
     {

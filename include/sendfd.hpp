@@ -288,31 +288,29 @@ class descriptors
 static_assert(std::is_standard_layout_v<unique_fd> && sizeof(unique_fd) == sizeof(int) &&
               alignof(unique_fd) == alignof(int));
 
-/* Bytes to send: made of a pointer and the number of bytes, or an array or a
- * contiguous container of numbers or std::byte; a buffer of asio, too. Not of a
- * string literal, which has a null byte: take a std::string_view. */
-class const_buffer
+/* Bytes to send, or room for bytes: made of a pointer and the number of bytes, or an
+ * array or a contiguous container of numbers or std::byte; a buffer of asio, too. Not
+ * of a string literal, which has a null byte: take a std::string_view. */
+template <class Void> class basic_buffer
 {
   public:
-    constexpr const_buffer() noexcept = default;
+    constexpr basic_buffer() noexcept = default;
 
-    template <class T,
-              class = std::enable_if_t<std::is_convertible_v<T *, const void *> &&
-                                       !std::is_same_v<detail::bare<T>, iovec>>>
-    constexpr const_buffer(T *data, std::size_t size) noexcept : data_(data), size_(size)
+    template <class T, class = std::enable_if_t<std::is_convertible_v<T *, Void *> &&
+                                                !std::is_same_v<detail::bare<T>, iovec>>>
+    constexpr basic_buffer(T *data, std::size_t size) noexcept : data_(data), size_(size)
     {
     }
 
-    template <class Container,
-              class = std::enable_if_t<
-                  detail::is_data<detail::element<Container>, const void *> &&
-                  !detail::is_literal<Container>>>
-    const_buffer(Container &&container)
+    template <class Container, class = std::enable_if_t<
+                                   detail::is_data<detail::element<Container>, Void *> &&
+                                   !detail::is_literal<Container>>>
+    basic_buffer(Container &&container)
         : data_(std::data(container)), size_(detail::bytes_in(container))
     {
     }
 
-    constexpr const void *data() const noexcept
+    constexpr Void *data() const noexcept
     {
         return data_;
     }
@@ -329,49 +327,12 @@ class const_buffer
     }
 
   private:
-    const void *data_ = nullptr;
+    Void *data_ = nullptr;
     std::size_t size_ = 0;
 };
 
-/* Room for bytes: made as a const_buffer is. */
-class mutable_buffer
-{
-  public:
-    constexpr mutable_buffer() noexcept = default;
-
-    template <class T, class = std::enable_if_t<std::is_convertible_v<T *, void *> &&
-                                                !std::is_same_v<detail::bare<T>, iovec>>>
-    constexpr mutable_buffer(T *data, std::size_t size) noexcept
-        : data_(data), size_(size)
-    {
-    }
-
-    template <class Container, class = std::enable_if_t<
-                                   detail::is_data<detail::element<Container>, void *>>>
-    mutable_buffer(Container &&container)
-        : data_(std::data(container)), size_(detail::bytes_in(container))
-    {
-    }
-
-    constexpr void *data() const noexcept
-    {
-        return data_;
-    }
-
-    constexpr std::size_t size() const noexcept
-    {
-        return size_;
-    }
-
-    operator iovec() const noexcept
-    {
-        return {data_, size_};
-    }
-
-  private:
-    void *data_ = nullptr;
-    std::size_t size_ = 0;
-};
+using const_buffer = basic_buffer<const void>;
+using mutable_buffer = basic_buffer<void>;
 
 /* What came with a message: flags is msg_flags of recvmsg(2), 0 where there was one
  * buffer only. */
