@@ -16,6 +16,10 @@
 #ifndef SENDFD_HPP
 #define SENDFD_HPP
 
+#if __cplusplus < 201703L
+#    error "sendfd.hpp needs C++17 or later; sendfd.h is for every C and C++"
+#endif
+
 #include <sendfd.h>
 
 #include <algorithm>

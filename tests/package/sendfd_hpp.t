@@ -17,19 +17,20 @@ knows() {
 	printf 'int f();\n' | $1 -std="$2" -fsyntax-only -x c++ - 2>/dev/null
 }
 
-# is_clean COMPILER WARNING...: for each standard that it knows.
+# is_clean COMPILER WARNING...: for each standard that it knows. Some warnings come with
+# the optimiser only, which takes its time, and sees the same in each standard.
 is_clean() {
 	compiler=$1
 	shift
+	set -- -Werror "$@" -Iinclude -DCALLER=call tests/package/sendfd_hpp.cc
 	ok "$compiler knows C++20" knows "$compiler" c++20
 	for standard in c++17 c++20 c++23 c++26; do
 		knows "$compiler" $standard || continue
-		ok "$compiler: clean as $standard" $compiler -std=$standard -O2 -Werror "$@" -Iinclude \
-			-DCALLER=call -c -o "$scratch/object" tests/package/sendfd_hpp.cc
-		ok "$compiler: clean as $standard without exceptions" $compiler -std=$standard -O2 \
-			-Werror "$@" -Iinclude -DCALLER=call -fno-exceptions -fno-rtti -c -o "$scratch/object" \
-			tests/package/sendfd_hpp.cc
+		ok "$compiler: clean as $standard" $compiler -std=$standard -fsyntax-only "$@"
+		ok "$compiler: clean as $standard without exceptions" $compiler -std=$standard \
+			-fsyntax-only -fno-exceptions -fno-rtti "$@"
 	done
+	ok "$compiler: clean when it optimises" $compiler -std=c++17 -O2 -c -o "$scratch/object" "$@"
 }
 is_clean "$CXX" -Wall -Wextra -Wpedantic -Wconversion -Wsign-conversion -Wshadow -Wold-style-cast
 
@@ -65,6 +66,9 @@ compiles() {
 refuses() {
 	! compiles "$1"
 }
+ok 'with C++14 the first error says what is needed' \
+	sh -c "printf '#include <sendfd.hpp>\n' | $CXX -std=c++14 -Iinclude -fsyntax-only -x c++ - 2>&1 |
+		grep -m 1 'error:' | grep 'needs C++17'"
 ok 'a descriptor that is received may be kept' compiles 'auto fd = libsendfd::receive(s);'
 ok 'and is warned of if it is dropped' refuses 'libsendfd::receive(s);'
 ok 'so is one that is released' refuses 'libsendfd::unique_fd(s).release();'
@@ -84,7 +88,7 @@ run_with_sanitizers() {
 		$CC -std=c11 -g -D_GNU_SOURCE -Iinclude -c -o "$scratch/$source.o" "c_tests/$source.c" ||
 			return
 	done
-	$CXX -std="$1" -g -O1 -fsanitize=address,undefined -fno-sanitize-recover=all -D_GNU_SOURCE \
+	$CXX -std="$1" -g -fsanitize=address,undefined -fno-sanitize-recover=all -D_GNU_SOURCE \
 		-pthread -Iinclude -Ic_tests -o "$program" c_tests/sendfd_hpp.cc "$scratch/tap.o" \
 		"$scratch/peer.o" "$O/libsendfd.a" || return
 	UBSAN_OPTIONS=print_stacktrace=1 timeout -k 5 60 "$program" >"$scratch/output" 2>&1 &&
