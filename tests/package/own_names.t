@@ -77,13 +77,13 @@ int by_hand_send(int socket, int fd) { return sendfds(socket, &fd, 1); }
 int by_hand_receive(int socket) { int fd; return recvfds(socket, &fd, 1) == 1 ? fd : -1; }
 end
 
-cc() {
+compile() {
 	$CC -std=c11 -Wall -Wextra -Werror -Iinclude "$@"
 }
 
 # linked ARGUMENT...: the program is compiled and linked so, and does what it should.
 linked() {
-	cc -o "$scratch/program" "$@" && LD_LIBRARY_PATH="$scratch/libraries" "$scratch/program"
+	compile -o "$scratch/program" "$@" && LD_LIBRARY_PATH="$scratch/libraries" "$scratch/program"
 }
 
 plugin='-DMAKE_SEND=plugin_send -DMAKE_RECEIVE=plugin_receive'
@@ -98,7 +98,7 @@ with_libraries() {
 	in_shared="-L$scratch/libraries -lsendfd"
 
 	ok "$1: a shared library with libsendfd.so below it is linked" \
-		cc -shared -fPIC -o "$scratch/libraries/libplugin.so" "$scratch/plugin.c" $in_shared
+		compile -shared -fPIC -o "$scratch/libraries/libplugin.so" "$scratch/plugin.c" $in_shared
 	with_plugin="-L$scratch/libraries -lplugin -Wl,-rpath-link,$scratch/libraries"
 	for flags in '' -rdynamic; do
 		ok "$1: a program with its own sendfd keeps it, the library has libsendfd's${flags:+, $flags}" \
@@ -109,7 +109,7 @@ with_libraries() {
 		linked $plugin -DOWN "$scratch/main.c" "$scratch/own.c" $in_shared $with_plugin
 
 	ok "$1: a shared library with libsendfd.a inside it is linked" \
-		cc -shared -fPIC -o "$scratch/libraries/libplugin.so" "$scratch/plugin.c" "$3"
+		compile -shared -fPIC -o "$scratch/libraries/libplugin.so" "$scratch/plugin.c" "$3"
 	for flags in '' -rdynamic; do
 		ok "$1: the program keeps its own, and the library's is inside it${flags:+, $flags}" \
 			linked $plugin -DOWN $flags "$scratch/main.c" "$scratch/own.c" $with_plugin
