@@ -28,6 +28,8 @@ INSTALL    ?= install
 PROVE      ?= prove
 CARGO      ?= cargo
 CARGOFLAGS ?= --locked
+# A directory of crates to build from instead of a registry: a distribution's, if it has libc.
+CARGO_VENDOR ?= $(patsubst %/,%,$(dir $(firstword $(wildcard /usr/share/cargo/registry/libc-0.2.*))))
 CLANG_FORMAT ?= clang-format
 SHELLCHECK ?= shellcheck
 
@@ -50,9 +52,13 @@ exports := $(shell sed -n 's/^ *\([a-z][a-z0-9_]*\);$$/\1/p' $(map))
 
 V ?= 0
 # What the scripts know of the build.
-export O V CC CXX CARGO CARGOFLAGS CLANG_FORMAT SHELLCHECK PROVE STRIP MAKE
+export O V CC CXX LD AR OBJCOPY CARGO CARGOFLAGS CARGO_VENDOR HARDENING CLANG_FORMAT SHELLCHECK PROVE STRIP MAKE
 export VERSION := $(version)
 export REQUIRE_ALL ?= 0
+# Cargo keeps what it downloads below HOME, which may be none that can be written.
+ifeq ($(CARGO_HOME)$(shell [ -w "$$HOME" ] && echo yes),)
+export CARGO_HOME := $(abspath $(O))/cargo
+endif
 
 quiet := $(if $(filter 0,$(V)),@)
 # A word for the shell, whatever is in it.
@@ -84,7 +90,7 @@ help:
 	'make dist           makes a source tarball below build/' \
 	'make clean          removes what make has built below build/ (or O=DIR)' \
 	'Variables: CC CFLAGS CPPFLAGS LDFLAGS AR LD OBJCOPY INSTALL PROVE CARGO' \
-	'           CARGOFLAGS (--locked) V=1 O=build' '' \
+	'           CARGOFLAGS (--locked) CARGO_VENDOR=DIR HARDENING=full V=1 O=build' '' \
 	'The tests by kind; each c_tests/NAME.c is check-NAME too:'
 	@$(if $(scripts),tests/list $(scripts))
 
@@ -92,7 +98,7 @@ help:
 
 # What was built with other flags is made again. But root may have no cargo, or an older
 # one, and no CFLAGS: a make install without flags takes what is built.
-flags := CC CXX CPPFLAGS CFLAGS CXXFLAGS LDFLAGS LD AR OBJCOPY RUSTFLAGS CARGO_BUILD_TARGET
+flags := HARDENING CC CXX CPPFLAGS CFLAGS CXXFLAGS LDFLAGS LD AR OBJCOPY RUSTFLAGS CARGO_BUILD_TARGET
 only_installs := $(if $(filter install,$(MAKECMDGOALS)),$(if $(filter-out install installcheck \
 	uninstall,$(MAKECMDGOALS))$(filter command,$(foreach flag,$(flags),$(origin $(flag)))),,yes))
 
@@ -112,12 +118,16 @@ cargo: | $(O)
 	$(call say,CARGO,$(rust_archive))
 	$(quiet)tools/rust-archive $(rust_archive) $(only_installs)
 
+# Of the objects linked together each has to have what HARDENING=full adds.
+hardened = $(if $(HARDENING),$(if $(filter x86_64%,$(shell $(CC) -dumpmachine)),-fcf-protection=full,$(if \
+	$(filter aarch64%,$(shell $(CC) -dumpmachine)),-mbranch-protection=standard)))
+
 # One object with what the exported functions need, and no other global name. It begins
 # with an empty one, as ld.lld has to see an object before it knows the machine. (And
 # ld.lld -r --gc-sections drops .eh_frame, without which no thread can be cancelled.)
 $(O)/sendfd.o: $(rust_archive) $(map) $(O)/flags Makefile
 	$(call say,LD,$@)
-	$(quiet)$(CC) $(CFLAGS) -g0 -fno-lto -w -x c -c /dev/null -o $@.empty
+	$(quiet)$(CC) $(CFLAGS) $(hardened) -g0 -fno-lto -w -x c -c /dev/null -o $@.empty
 	$(quiet)$(LD) -r $(exports:%=-u %) -o $@.all $@.empty $(rust_archive) || { \
 		echo 'LD=$(LD) has to be a GNU ld; LDFLAGS=-fuse-ld=NAME chooses the linker of the' \
 			'shared object' >&2; exit 1; }
@@ -134,7 +144,7 @@ $(O)/libsendfd.a: $(O)/sendfd.o
 
 $(O)/libsendfd.so.$(version): $(O)/sendfd.o $(map)
 	$(call say,CC,$@)
-	$(quiet)$(CC) -shared $(CFLAGS) $(LDFLAGS) -Wl,-soname,$(soname) \
+	$(quiet)$(CC) -shared -nostartfiles $(CFLAGS) $(LDFLAGS) -Wl,-soname,$(soname) \
 		-Wl,--version-script=$(map) -Wl,-z,defs,-z,relro,-z,now,-z,noexecstack \
 		-o $@ $<
 
@@ -166,7 +176,8 @@ cmake-package: | $(O)
 	$(quiet)$(cmake) pkgconfig/sendfd-config-version.cmake.in >$(O)/sendfd-config-version.cmake
 
 $(O):
-	$(quiet)mkdir -p $@
+	$(quiet)mkdir -p $@ || { echo 'this directory cannot be written: make O=DIR builds elsewhere' >&2; \
+		exit 1; }
 
 # --- the header ------------------------------------------------------------
 

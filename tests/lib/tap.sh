@@ -41,6 +41,13 @@ have() {
 	command -v "$1" >/dev/null 2>&1
 }
 
+# rust_is VERSION: whether the compiler is that old at most. The library needs less than
+# some of what tests it.
+rust_is() {
+	[ "$(printf '%s\n' "$1" "$(${RUSTC:-rustc} --version | cut -d ' ' -f 2)" | sort -V |
+		head -n 1)" = "$1" ]
+}
+
 # A directory for this test, removed when it ends.
 scratch_directory() {
 	scratch=$(mktemp -d)

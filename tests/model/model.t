@@ -7,6 +7,10 @@
 # SEED in the environment makes the same run again; TRACE=1 prints each step.
 . tests/lib/tap.sh
 
+if ! rust_is 1.85; then
+	skip 'the model: it needs Rust 1.85 or later'
+	tap_done
+fi
 build() {
 	$CARGO build $CARGOFLAGS --quiet --manifest-path tests/model/Cargo.toml \
 		--target-dir "$O/tests/model"

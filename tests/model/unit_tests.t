@@ -2,8 +2,7 @@
 # Runs the Rust unit tests (control messages), one TAP line for each.
 . tests/lib/tap.sh
 
-output=$($CARGO test $CARGOFLAGS --quiet --lib --target-dir "$O/target" -- \
-	--format pretty 2>&1)
+output=$(tools/cargo test --quiet --lib -- --format pretty 2>&1)
 status=$?
 for line in $(printf '%s\n' "$output" | sed -n 's/^test \([a-z0-9_:]*\) \.\.\. \(.*\)$/\1=\2/p'); do
 	is "${line#*=}" ok "${line%%=*}"

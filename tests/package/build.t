@@ -51,7 +51,9 @@ echo "cargo 1.62.0"
 end
 sed 's/1\.62/1.999/' "$scratch/cargo-of-old" >"$scratch/failing-cargo"
 chmod +x "$scratch/cargo-of-old" "$scratch/failing-cargo"
-says CARGO=no-cargo 'this is no cargo'
+says CARGO=no-cargo 'not found: no-cargo; '
+says OBJCOPY=no-objcopy 'not found: no-objcopy'
+says HARDENING=some 'HARDENING is empty or full'
 says CARGO="$scratch/cargo-of-old" 'this is 1.62.0'
 says LD=false 'LD=false has to be a GNU ld'
 ok 'nor with a cargo that fails' what_fails CARGO="$scratch/failing-cargo"
@@ -59,8 +61,18 @@ is "$(printf '%s\n' "$tap_output" | grep 'libsendfd needs')" '' 'whose age is no
 ok 'CARGO_BUILD_TARGET is honoured' env CARGO_BUILD_TARGET="$(rustc -vV | sed -n 's/^host: //p')" \
 	$MAKE -s -C "$source_tree" O="$scratch/target" CARGO="$CARGO" CARGOFLAGS="$CARGOFLAGS"
 
-ok 'cargo build --release alone' \
-	$CARGO build $CARGOFLAGS --quiet --release --target-dir "$O/target"
+# A directory of crates, as distributions have them, takes the place of the registry.
+if [ -n "$CARGO_VENDOR" ]; then
+	printf '# it was built with CARGO_VENDOR=%s\n' "$CARGO_VENDOR"
+else
+	ok 'cargo vendor' $CARGO vendor --quiet $CARGOFLAGS "$scratch/vendor"
+	ok 'CARGO_VENDOR builds from it, without a registry' env CARGO_HOME="$scratch/cargo" \
+		CARGO_VENDOR="$scratch/vendor" $MAKE -s -C "$source_tree" O="$scratch/vendored" \
+		CARGO="$CARGO" CARGOFLAGS="$CARGOFLAGS"
+	ok 'to the same bytes' cmp "$scratch/vendored/libsendfd.a" "$scratch/out/libsendfd.a"
+fi
+
+ok 'cargo build --release alone' tools/cargo build --quiet --release
 is "$(readelf -dW "$O/target/release/libsendfd.so" | sed -n 's/.*(SONAME).*\[\(.*\)\]/\1/p')" \
 	libsendfd.so.1 'yields a cdylib with its SONAME'
 if $CC -std=c11 -D_GNU_SOURCE -Iinclude -Ic_tests -pthread -o "$scratch/round_trip" \
@@ -70,6 +82,5 @@ if $CC -std=c11 -D_GNU_SOURCE -Iinclude -Ic_tests -pthread -o "$scratch/round_tr
 else
 	ok 'that links' false
 fi
-ok 'the dev profile builds too' \
-	$CARGO build $CARGOFLAGS --quiet --target-dir "$O/target"
+ok 'the dev profile builds too' tools/cargo build --quiet
 tap_done
