@@ -28,8 +28,9 @@ INSTALL    ?= install
 PROVE      ?= prove
 CARGO      ?= cargo
 CARGOFLAGS ?= --locked
-# A directory of crates to build from instead of a registry: a distribution's, if it has libc.
-CARGO_VENDOR ?= $(patsubst %/,%,$(dir $(firstword $(wildcard /usr/share/cargo/registry/libc-0.2.*))))
+# A directory of crates to build from instead of a registry: that of the tarball, or of a
+# distribution, if it has libc.
+CARGO_VENDOR ?= $(patsubst %/,%,$(dir $(firstword $(wildcard vendor/libc /usr/share/cargo/registry/libc-0.2.*))))
 CLANG_FORMAT ?= clang-format
 SHELLCHECK ?= shellcheck
 
@@ -87,7 +88,7 @@ help:
 	'make header         generates include/sendfd.h from src/ffi.rs' \
 	'make html           writes the man pages as HTML below build/html' \
 	'make lint           checks format and lints; make format reformats' \
-	'make dist           makes a source tarball below build/' \
+	'make dist           makes source tarballs below build/, one with the crate libc' \
 	'make clean          removes what make has built below build/ (or O=DIR)' \
 	'Variables: CC CFLAGS CPPFLAGS LDFLAGS AR LD OBJCOPY INSTALL PROVE CARGO' \
 	'           CARGOFLAGS (--locked) CARGO_VENDOR=DIR HARDENING=full V=1 O=build' '' \
@@ -237,7 +238,7 @@ installcheck:
 
 dist: | $(O)
 	$(call say,TAR,$(O)/libsendfd-$(version).tar.gz)
-	$(quiet)tools/dist "$(version)" "$(O)/libsendfd-$(version).tar.gz"
+	$(quiet)tools/dist $(version) $(O)/libsendfd-$(version).tar.gz $(O)/libsendfd-$(version)-vendored.tar.gz
 
 html: | $(O)
 	$(call say,MANDOC,$(O)/html/index.html)

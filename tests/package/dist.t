@@ -22,6 +22,18 @@ files_in() {
 	tar -tzf "$1" | grep -v '/$' | sort
 }
 
+# The other one needs no registry. Root can take the network away, too.
+vendored=$scratch/out/libsendfd-$VERSION-vendored.tar.gz
+if [ -n "$CARGO_VENDOR" ]; then
+	printf '# no tarball with the crate libc: there is no registry here\n'
+else
+	mkdir "$scratch/vendored"
+	ok 'a tarball with the crate libc unpacks' tar -C "$scratch/vendored" -xzf "$vendored"
+	ok 'it builds without a registry' env -u CARGO_VENDOR CARGO_HOME="$scratch/cargo" \
+		$MAKE -s -C "$scratch/vendored/libsendfd-$VERSION" O=build CARGO="$CARGO"
+	ok 'to the same bytes' cmp "$scratch/vendored/libsendfd-$VERSION/build/libsendfd.a" "$unpacked/build/libsendfd.a"
+fi
+
 mkdir "$unpacked/out" && touch "$unpacked/out/built"
 ! have git || git init -q "$scratch" # to which the tree does not belong
 ok 'make dist works there, without git' $MAKE -s -C "$unpacked" dist O=out
