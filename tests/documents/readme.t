@@ -39,7 +39,7 @@ done <"$scratch/documented"
 # --- packages and length ---------------------------------------------------------
 
 known=$(sed -n '/^packages/,/^export/p' .ci/run | tr -cs 'a-z0-9+-' '\n')
-packages=$(sed -n '/apt-get install/,/[^\\]$/p' README.md | sed 's/.*install//; s/\\$//')
+packages=$(sed -n '/apt-get install/{:a;p;/\\$/{n;ba};}' README.md | sed 's/.*install//; s/\\$//')
 for package in $packages; do
 	ok "$package is installed by .ci/run" grep -qxF "$package" <<-end
 		$known
