@@ -191,7 +191,7 @@ bool throws(Call call, int error, const char *function, std::size_t nfds = 0)
     return false;
 }
 
-/* Whether an error was told, and this one. */
+/* Whether an error was reported, and this one. */
 bool is_error(const std::error_code &error, int number)
 {
     return error.value() == number && error.category() == std::generic_category();
@@ -273,12 +273,12 @@ void one_descriptor(const socket_type &type)
         need(send(pair.ends[0], "x", 1, 0) == 1);
         came = libsendfd::receive(pair.ends[1], error);
         ok(!came && is_error(error, ENOMSG) && error == std::errc::no_message,
-           "%s: receive: an error is told", type.name);
+           "%s: receive: an error is reported", type.name);
         need(send(pair.ends[0], "x", 1, 0) == 1);
         ok(throws([&] { came = libsendfd::receive(pair.ends[1]); }, ENOMSG, "recvfd"),
            "%s: receive throws", type.name);
         libsendfd::send(pair.ends[0], -1, error);
-        ok(is_error(error, EBADF), "%s: send: an error is told", type.name);
+        ok(is_error(error, EBADF), "%s: send: an error is reported", type.name);
         ok(throws([&] { libsendfd::send(pair.ends[0], -1); }, EBADF, "sendfd"),
            "%s: send throws", type.name);
 
@@ -353,7 +353,7 @@ void arrays()
         libsendfd::send(pair.ends[0], descriptors(), error);
         ok(is_error(error, EINVAL), "send: no descriptors are an error");
         libsendfd::send(pair.ends[0], {numbers, SIZE_MAX / 2 + 2}, error);
-        ok(is_error(error, EINVAL), "send: more than an int can tell are an error");
+        ok(is_error(error, EINVAL), "send: more than an int can hold is an error");
 
         libsendfd::send(pair.ends[0], files);
         std::optional<std::vector<unique_fd>> came =
@@ -424,7 +424,7 @@ void any_number()
         std::vector<int> bad(numbers);
         bad[300] = -1;
         is(static_cast<long>(libsendfd::send_all(pair.ends[0], bad, error)),
-           SENDFD_MAX_FDS, "send_all: stopped part-way, it tells how many went");
+           SENDFD_MAX_FDS, "send_all: stopped part-way, it says how many were sent");
         ok(is_error(error, EBADF), "and why");
         ok(throws<libsendfd::partial_error>(
                [&] { libsendfd::send_all(pair.ends[0], bad); }, EBADF, "sendfds_all",
@@ -432,7 +432,7 @@ void any_number()
            "and so does what it throws");
         is(static_cast<long>(libsendfd::send_all(
                pair.ends[0], {numbers.data(), SIZE_MAX / 2 + 2}, error)),
-           0, "send_all: of more than an int can tell, none went");
+           0, "send_all: of more than an int can hold, none is sent");
         ok(is_error(error, EINVAL), "and why");
         bad[0] = -1;
         is(static_cast<long>(libsendfd::send_all(pair.ends[0], bad, error)), 0,
@@ -452,7 +452,7 @@ void any_number()
         ok(throws<libsendfd::partial_error>(
                [&] { static_cast<void>(libsendfd::receive_all(pair.ends[1], places)); },
                EAGAIN, "recvfds_all", 2 * SENDFD_MAX_FDS),
-           "receive_all, stopped part-way, throws and tells how many came");
+           "receive_all, stopped part-way, throws and says how many came");
         ok(owned_by(places) == 2 * SENDFD_MAX_FDS, "and they are in their places");
         libsendfd::send(pair.ends[0], {numbers.data(), 4});
         libsendfd::send(pair.ends[0], {numbers.data(), 10});
@@ -463,7 +463,7 @@ void any_number()
                is_error(error, EMSGSIZE) && owned_by(places) == 2 * SENDFD_MAX_FDS + 4,
            "receive_all goes on from there, and ends with a message that is too long");
         ok(!libsendfd::receive_all(pair.ends[1], rest, error) && is_error(error, EAGAIN),
-           "receive_all: an error at once is empty, and told");
+           "receive_all: an error at once is empty, and reported");
         ok(throws<libsendfd::partial_error>(
                [&] { static_cast<void>(libsendfd::receive_all(pair.ends[1], {})); },
                EINVAL, "recvfds_all", 0),
@@ -516,7 +516,7 @@ void messages()
            "receive_message: without room for descriptors");
         came =
             libsendfd::receive_message(pair.ends[1], places, room, MSG_DONTWAIT, error);
-        ok(!came && is_error(error, EAGAIN), "receive_message: an error is told");
+        ok(!came && is_error(error, EAGAIN), "receive_message: an error is reported");
         const int received = places[0].get();
         need(raw_send(pair.ends[0], "x", 1, numbers, 2) == 1);
         ok(throws(
@@ -529,7 +529,7 @@ void messages()
         ok(libsendfd::send_message(pair.ends[0], {&file, 1}, const_buffer(), 0, error) ==
                    0 &&
                is_error(error, EINVAL),
-           "send_message: an error is told");
+           "send_message: an error is reported");
         ok(throws(
                [&] {
                    static_cast<void>(
@@ -637,7 +637,7 @@ void message_headers()
         ok(credentials && credentials->cmsg_type == SCM_CREDENTIALS,
            "receive_msghdr: and the credentials");
         came = libsendfd::receive_msghdr(receiver, {}, message, 0, error);
-        ok(!came && is_error(error, EMSGSIZE), "receive_msghdr: an error is told");
+        ok(!came && is_error(error, EMSGSIZE), "receive_msghdr: an error is reported");
         ok(throws(
                [&] {
                    came = libsendfd::receive_msghdr(receiver, {&place, 1}, message,
@@ -674,7 +674,7 @@ void control_messages()
         need(sendmsg(pair.ends[0], &message, 0) == 1);
         ok(libsendfd::write_cmsg({&file, 1}, {control.data(), 3}, error) == 0 &&
                is_error(error, EINVAL),
-           "write_cmsg: an error is told");
+           "write_cmsg: an error is reported");
         ok(throws([&] { static_cast<void>(libsendfd::write_cmsg({}, control)); }, EINVAL,
                   "sendfds_cmsg"),
            "write_cmsg throws");
@@ -689,7 +689,7 @@ void control_messages()
         need(recvmsg(pair.ends[1], &message, MSG_CMSG_CLOEXEC) == 1);
         ok(libsendfd::take_cmsg(pair.ends[1], {}, message, 0, error) == 0 &&
                is_error(error, EMSGSIZE),
-           "take_cmsg: an error is told");
+           "take_cmsg: an error is reported");
         ok(libsendfd::take_cmsg(pair.ends[1], places, message, 0, error) == 0 && !error,
            "take_cmsg: none is 0, and clears the error");
         ok(throws(

@@ -74,7 +74,7 @@ static void parent(int socket, const char *path)
     off_t offset_of_child;
     if (recv(socket, &offset_of_child, sizeof offset_of_child, MSG_WAITALL) !=
         sizeof offset_of_child)
-        errx(1, "parent: the child did not tell its offset");
+        errx(1, "parent: the child did not send its offset");
     off_t offset = lseek(fd, 0, SEEK_CUR);
     if (offset != offset_of_child)
         errx(1, "parent: the offset is %jd here, %jd there", (intmax_t)offset,

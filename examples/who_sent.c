@@ -1,5 +1,5 @@
-/* Who sent me this descriptor? A datagram says so: the kernel puts the sender's process
- * and user beside it, and its address.
+/* Who sent me this descriptor? A datagram says so: the kernel adds the sender's process,
+ * user and address.
  *
  *     cc -D_GNU_SOURCE who_sent.c $(pkg-config --cflags --libs sendfd) -o who_sent
  *     ./who_sent PATH         waits at PATH for one descriptor

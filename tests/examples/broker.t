@@ -1,6 +1,6 @@
 #!/bin/sh
 # examples/broker.cc: the files that the parent opens come, whole and in order, and
-# where it cannot open one the child tells the errno and both end.
+# where it cannot open one the child reports the errno and both end.
 . tests/lib/tap.sh
 broker=${O:=build}/examples/broker
 if ! [ -x "$broker" ]; then
@@ -23,6 +23,6 @@ is "$(cat "$scratch/errors")" '' 'and nothing else'
 timeout -k 5 20 "$broker" "$scratch/short" "$scratch/missing" >"$scratch/printed" 2>"$scratch/errors"
 is "$?" 1 'a file that is missing: it fails'
 ok 'the one before it is printed' cmp "$scratch/short" "$scratch/printed"
-ok 'and the errno of the parent is told' \
+ok 'and the errno of the parent is reported' \
 	grep -q "^broker [0-9]*: $scratch/missing: No such file or directory$" "$scratch/errors"
 tap_done
