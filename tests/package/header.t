@@ -74,6 +74,14 @@ ok 'an ignored result is warned of' \
 ok 'unless the program says that it need not be used' \
 	$CC -std=c99 -DSENDFD_MUST_USE= $warnings -c -o "$scratch/object" "$scratch/ignores.c"
 
+# A compiler without asm labels gets the plain names.
+names_declared() {
+	printf '#include <sendfd.h>\n' | $CC -std=c99 "$@" -Iinclude -E -P -x c - |
+		grep -o '\(libsendfd_\)*\(send\|recv\)fd\>' | sort -u | tr '\n' ' '
+}
+is "$(names_declared)" 'libsendfd_recvfd libsendfd_sendfd recvfd sendfd ' 'calls bind to names of the library alone'
+is "$(names_declared -U__GNUC__)" 'recvfd sendfd ' 'where the compiler can do that'
+
 # A line for each function, of which all but those of the last lines are wrong.
 cat >"$scratch/wrong.c" <<'END'
 #include <sendfd.h>
