@@ -410,10 +410,9 @@ sub unpack_control {
 
 # How a handle is opened, by the flags of the file.
 use constant _MODE_FLAGS => O_ACCMODE | O_APPEND;
-my %mode = (
-	(map { $_ => '<&=', ($_ | O_APPEND) => '<&=' } 0 .. O_ACCMODE),
-	O_WRONLY, '>&=', O_WRONLY | O_APPEND, '>>&=', O_RDWR, '+<&=', O_RDWR | O_APPEND, '+<&=',
-);
+my @mode;
+@mode[map { $_, $_ | O_APPEND } 0 .. O_ACCMODE] = ('<&=') x 8;
+@mode[O_WRONLY, O_WRONLY | O_APPEND, O_RDWR, O_RDWR | O_APPEND] = qw(>&= >>&= +<&= +<&=);
 
 my %class = (
 	AF_INET,  'IO::Socket::INET',
@@ -422,13 +421,12 @@ my %class = (
 );
 
 sub recv_handle {
-	my ($socket, $layers) = @_;
-	$socket = _fd($socket);
 	my ($fd, $handle);
 	do {
-		map open($handle, $mode{_c_fcntl($fd, F_GETFL) & _MODE_FLAGS}, $fd),
-			(1) x (($fd = _c_recvfd($socket)) >= 0);
-		return defined $layers ? _with_layers($handle, $layers) : $handle if $handle;
+		map open($handle, $mode[_c_fcntl($fd, F_GETFL) & _MODE_FLAGS], $fd),
+			(1) x (($fd = _c_recvfd(
+				ref $_[0] eq 'GLOB' ? fileno $_[0] // -1 : _fd($_[0]))) >= 0);
+		return defined $_[1] ? _with_layers($handle, $_[1]) : $handle if $handle;
 	} while _again($fd);
 	return;
 }
@@ -440,7 +438,7 @@ sub recv_handles {
 	$max_fds = _number($max_fds);
 	my ($count, @handles);
 	do {
-		map +(map open($handles[@handles], $mode{_c_fcntl($_, F_GETFL) & _MODE_FLAGS}, $_),
+		map +(map open($handles[@handles], $mode[_c_fcntl($_, F_GETFL) & _MODE_FLAGS], $_),
 			unpack "i$count", $fds_that_came),
 			(1) x (($count = _c_recvfds($socket, $fds_that_came, $max_fds)) > 0);
 		if (@handles) {
@@ -467,7 +465,7 @@ sub recv_socket {
 sub open_received {
 	my ($fd, $layers) = @_;
 	$fd = _number($fd);
-	open my $handle, $mode{_c_fcntl($fd, F_GETFL) & _MODE_FLAGS}, $fd or return;
+	open my $handle, $mode[_c_fcntl($fd, F_GETFL) & _MODE_FLAGS], $fd or return;
 	return defined $layers ? _with_layers($handle, $layers) : $handle;
 }
 

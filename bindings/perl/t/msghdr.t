@@ -33,6 +33,21 @@ test 'data of several strings, into several buffers' => sub {
 	is $message->{data}, join('', map { "$_," } 1 .. 1000), 'in their order';
 };
 
+test 'descriptors without data, in a record' => sub {
+	my ($left, $right) = pair(SOCK_SEQPACKET);
+	my ($file) = files(1);
+	for my $data ([], '', ['', '']) {
+		is sendfds_msghdr($left, [$file], {data => $data}), 0, 'sent';
+		my ($message, @fds) = recvfds_msghdr($right, 1, {data => 10});
+		is_deeply contents(@fds), expected(0), 'the descriptor';
+		is $message->{data}, '', 'no data';
+	}
+	is sendfds_msg($left, [$file], ''), 0, 'sent by sendfds_msg';
+	my ($data, @fds) = recvfds_msg($right, 1, 10);
+	is_deeply contents(@fds), expected(0), 'received';
+	is $data, '', 'no data';
+};
+
 test 'more data than room, and flags' => sub {
 	my ($left, $right) = pair(SOCK_SEQPACKET);
 	sendfds_msghdr($left, [0], {data => 'abcdef'});
