@@ -1,44 +1,65 @@
 #!/bin/sh
-# The examples in Ruby: all functions through ruby-ffi and Fiddle, what is nil and
-# what an exception, descriptors kept or closed, Timeout, Thread#kill and Ctrl-C,
-# and the demos.
+# The package for Ruby: the gem is built and installed, its tests pass with what was
+# installed, and its demos talk to those in C.
 . tests/bindings/bindings.sh
 
 ruby=${RUBY:-ruby}
 if ! have "$ruby"; then
-	skip 'the examples in Ruby: no ruby'
+	skip 'the package for Ruby: no ruby'
 	tap_done
 fi
 if ! "$ruby" -e 'exit RUBY_VERSION.to_f >= 3'; then
-	skip "the examples in Ruby: they need Ruby 3, this is $("$ruby" --version)"
+	skip "the package for Ruby: it needs Ruby 3, this is $("$ruby" --version)"
 	tap_done
 fi
-for source in examples/ruby/*.rb tests/bindings/ruby_binding.rb; do
-	is "$("$ruby" -wc "$source" 2>&1)" 'Syntax OK' "$source: ruby -wc has nothing to say"
+for needed in ffi minitest rake; do
+	if ! "$ruby" -e "require '$needed'" 2>"$scratch/why"; then
+		skip "the package for Ruby (Debian: ruby, ruby-ffi): $(head -n 1 "$scratch/why")"
+		tap_done
+	fi
 done
 
-# Where the loader looks there is a library without its development link.
-mkdir "$scratch/lib" && cp "$LIBSENDFD" "$scratch/lib"
-
-# binding NAME PACKAGE: its tests wait more than they work, and do so beside the demos.
-binding() {
-	if ! "$ruby" -e "require '$1'" 2>"$scratch/why"; then
-		skip "Ruby's $1 (Debian: $2): $(head -n 1 "$scratch/why")"
-		return
-	fi
-	$limited "$ruby" -w tests/bindings/ruby_binding.rb "$1" >"$scratch/$1" &
-	beside=$!
-	processes="$processes$beside "
-	is "$(env -u LIBSENDFD LD_LIBRARY_PATH="$scratch/lib" "$ruby" \
-		-r "./examples/ruby/sendfd_$1" -e 'print SendFD.version')" \
-		"$VERSION" "$1: it finds the library by its soname"
-	export SENDFD_BINDING="$1"
-	demos "$1" examples/ruby .rb
-	finish "$beside"
-	export tested="$scratch/$1" status
-	# shellcheck disable=SC2016 # the inner shell expands them
-	tests sh -c 'cat "$tested"; exit "$status"'
+# in_build COMMAND...: where the gem is built, without what make passes on.
+in_build() {
+	(cd "$scratch/build" && unset MAKEFLAGS MAKELEVEL && $limited "$@")
 }
-binding fiddle ruby
-binding ffi ruby-ffi
+
+# Its own copy: a gem is built in place.
+cp -rL bindings/ruby "$scratch/build"
+for source in $(cd "$scratch/build" && find . -name '*.rb' -o -name Rakefile -o -name '*.gemspec'); do
+	is "$("$ruby" -wc "$scratch/build/$source" 2>&1)" 'Syntax OK' "$source: ruby -wc has nothing to say"
+done
+ok 'gem build' in_build "$ruby" -S gem build sendfd.gemspec
+export GEM_HOME="$scratch/gems"
+ok 'gem install --local' in_build \
+	"$ruby" -S gem install --local --no-document "sendfd-$VERSION.gem"
+# shellcheck disable=SC2016 # it is for ruby
+is "$("$ruby" -e 'require "sendfd"; print SendFD::VERSION, " ", $LOADED_FEATURES.grep(/sendfd\.rb/)[0]')" \
+	"$VERSION $GEM_HOME/gems/sendfd-$VERSION/lib/sendfd.rb" 'what is installed has the version of the library'
+
+# Without the sources of the package beside them, the tests take what is installed.
+mkdir "$scratch/suite"
+chmod 755 "$scratch" # a test runs a set-user-ID program in it
+cp -r "$scratch/build/Rakefile" "$scratch/build/test" "$scratch/suite"
+RUBYOPT=-r$(realpath tests/bindings/minitest_tap.rb)
+export RUBYOPT
+tests env -C "$scratch/suite" -u MAKEFLAGS -u MAKELEVEL STORM_ROUNDS="${STORM_ROUNDS:-200}" \
+	"$ruby" -S rake test
+unset RUBYOPT
+
+# shellcheck disable=SC2016 # of Markdown
+sed -n '/^```ruby/,/^```$/ { /^```/d; p }' bindings/ruby/README.md >"$scratch/readme.rb"
+is "$($limited "$ruby" "$scratch/readme.rb")" "$(cat /etc/hosts)" 'the program of its README'
+
+# The library may be in the gem.
+ok 'rake bundle' in_build "$ruby" -S rake "bundle[$LIBSENDFD]"
+ok 'gem build with the library' in_build "$ruby" -S gem build sendfd.gemspec
+bundled=$(cd "$scratch/build" && echo sendfd-"$VERSION"-*.gem)
+export GEM_HOME="$scratch/bundled"
+ok 'gem install --local of that' in_build "$ruby" -S gem install --local --no-document "$bundled"
+is "$(env -u LIBSENDFD LD_LIBRARY_PATH=/nonexistent "$ruby" -e 'require "sendfd"; print SendFD.version')" \
+	"$VERSION" 'it uses the library that is in the gem'
+unset GEM_HOME
+
+demos ruby bindings/ruby/examples .rb
 tap_done

@@ -9,10 +9,9 @@
 #
 # The server reads the client's file through the descriptor that it is sent.
 # PATH has one owner at a time, the process that holds a lock on PATH.lock: a
-# second server, of ../c as well, is refused, and the socket that a killed one
-# left is replaced. SENDFD_BINDING=ffi takes ruby-ffi instead of Fiddle.
-require 'socket'
-require_relative "sendfd_#{ENV.fetch('SENDFD_BINDING', 'fiddle')}"
+# second server is refused, and the socket that a killed one left is replaced. The
+# other end may be the example of another language, and so may the other server.
+require_relative '../lib/sendfd'
 
 SERVER_LIMIT = 10 # seconds a client waits for a server to come up
 ANSWER_LIMIT = 60 # and for its answer: others may be before it

@@ -7,10 +7,7 @@
 # read to the end, the parent's offset is at the end too.
 #
 #     ruby parent_child.rb /etc/hosts
-#
-# SENDFD_BINDING=ffi takes ruby-ffi instead of Fiddle.
-require 'socket'
-require_relative "sendfd_#{ENV.fetch('SENDFD_BINDING', 'fiddle')}"
+require_relative '../lib/sendfd'
 
 NAME = File.basename($PROGRAM_NAME, '.rb')
 
