@@ -45,33 +45,6 @@ client_is_served() {
 	ok "$name: the server prints it" grep '^the content of a file$' server.log
 }
 
-# crosswise LANGUAGE COMMAND...: the unrelated processes of a language with those of
-# C: the clients of each are served by the other's server, and the path has one owner.
-crosswise() {
-	language=$1
-	shift
-	for pair in "$language C" "C $language"; do
-		if [ "${pair% C}" = "$pair" ]; then
-			start_server "$library/examples/unrelated" server place/socket 1
-			second() { $limited "$@" server place/socket; }
-			first_client() { client_is_served "C server, $language client" "$@"; }
-		else
-			start_server "$@" server place/socket 1
-			second() { $limited "$library/examples/unrelated" server place/socket; }
-			first_client() {
-				client_is_served "$language server, C client" "$library/examples/unrelated"
-			}
-		fi
-		second "$@" >second.log 2>&1
-		is "$? $(sed 's/program is listening/server is running/' second.log)" "1 unrelated: another server is running on place/socket" \
-			"$pair: the second server is refused"
-		first_client "$@"
-		finish "$server"
-		is "$status" 0 "$pair: the server ends"
-		is "$(ls -A place)" '' "$pair: nothing is left"
-	done
-}
-
 # A file that is more than a buffer, one that has nothing, one that does not end
 # with a newline, and none: the words of the parent and the child are those of C.
 family() {
@@ -115,7 +88,6 @@ demos() {
 	ok "$1: examples/demo.sh holds with them" "$demo" "$scratch/demos"
 	here=$PWD
 	cd "$scratch" || exit 1
-	crosswise "$1" demos/unrelated
 	family "$1" demos/parent_child
 	other_users "$1" demos/unrelated
 	start_server demos/unrelated server place/socket
