@@ -29,7 +29,6 @@ my @bindings = map {
     ['python_cffi',    'Python cffi'],
     ['perl_platypus',  'Perl FFI::Platypus'],
     ['ruby_ffi',       'Ruby ffi'],
-    ['ruby_fiddle',    'Ruby Fiddle'],
 );
 
 # single: its functions pass one descriptor a message, so that three are three
