@@ -1,8 +1,8 @@
 #!/usr/bin/ruby
 # frozen_string_literal: true
 
-# What Ruby itself has to pass descriptors, and libsendfd by the modules of
-# examples/ruby: one descriptor, or 253 in a message, sent, received and closed over a
+# What Ruby itself has to pass descriptors, and libsendfd by the package of
+# bindings/ruby: one descriptor, or 253 in a message, sent, received and closed over a
 # socketpair. Prints a line for each contender in each round, for rounds.awk.
 #
 #     ruby.rb SECONDS    to spend on each case
@@ -11,7 +11,6 @@ require 'socket'
 MANY = 253
 # Seconds of each contender in a round: enough to be worth looking at the clock.
 SLICE = 0.001
-EXAMPLES = File.join(__dir__, '../../examples/ruby')
 
 LEFT, RIGHT = UNIXSocket.pair
 FILES = Array.new(MANY) { File.open('/dev/null') }
@@ -42,28 +41,30 @@ def own
   [one, many]
 end
 
-# The module of a binding: a new one, as both bindings define the same.
-def load_binding(name)
-  Object.send(:remove_const, :SendFD) if Object.const_defined?(:SendFD)
-  $LOADED_FEATURES.reject! { |path| path.end_with?('/sendfd_common.rb') }
-  require File.join(EXAMPLES, "sendfd_#{name}")
-  SendFD
-end
-
-def add_binding(name, shown, one, many)
-  sendfd = load_binding(name)
-  contender = "libsendfd by #{shown}"
+# recv_io asks what came, to make an object of the class that fits; with IO it makes what
+# Ruby's own makes.
+def add_package(one, many)
+  require_relative '../../bindings/ruby/lib/sendfd'
+  contender = 'libsendfd by ruby-ffi'
   one[contender] = lambda {
-    sendfd.sendfd(LEFT, FILES[0])
-    sendfd.recv_io(RIGHT).close
+    SendFD.sendfd(LEFT, FILES[0])
+    SendFD.recv_io(RIGHT).close
+  }
+  one["#{contender}; recv_io with IO"] = lambda {
+    SendFD.sendfd(LEFT, FILES[0])
+    SendFD.recv_io(RIGHT, IO).close
   }
   many[contender] = lambda {
-    sendfd.sendfds(LEFT, FILES)
-    close_all(sendfd.recvfds(RIGHT, MANY).map { |fd| IO.for_fd(fd) })
+    SendFD.sendfds(LEFT, FILES)
+    close_all(SendFD.recv_ios(RIGHT, MANY))
   }
-  add_functions("#{contender}; its functions alone", sendfd::Library, one, many)
+  many["#{contender}; recv_ios with IO"] = lambda {
+    SendFD.sendfds(LEFT, FILES)
+    close_all(SendFD.recv_ios(RIGHT, MANY, IO))
+  }
+  add_functions("#{contender}; its functions alone", SendFD::Library, one, many)
 rescue LoadError => e
-  skip("libsendfd by #{shown}", e.message.lines.first.chomp)
+  skip('libsendfd by ruby-ffi', e.message.lines.first.chomp)
 end
 
 def add_functions(contender, library, one, many)
@@ -113,7 +114,6 @@ end
 
 seconds = Float(ARGV.fetch(0))
 one, many = own
-add_binding('fiddle', 'Fiddle', one, many)
-add_binding('ffi', 'ruby-ffi', one, many)
+add_package(one, many)
 measure('Ruby: one descriptor', one, seconds)
 measure('Ruby: 253 in a message', many, seconds)
