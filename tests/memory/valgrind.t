@@ -28,7 +28,7 @@ too_many_in_flight:it waits for a limit of descriptors that valgrind does not se
 # what these expect of one does not come. What memcheck says of them counts;
 # check and check-asan report whether they pass.
 need_limit=' batches cancellation cancelled_cleanup cmsg full_table lossless_at_the_limit
-	message_errors message_flags messages partial randomised_peer receive_msghdr send_errors '
+	message_errors message_flags messages partial receive_msghdr send_errors '
 
 # A few are linked with the shared object, too: one for each function.
 also_shared='any_number drop_in glued_data simulated_kernel version'
