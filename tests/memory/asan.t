@@ -21,7 +21,6 @@ fi
 # Not run, NAME:REASON and what runs them instead.
 not_run='
 cancellation:AddressSanitizer fails when a thread is unwound that is cancelled; check and check-valgrind run it
-no_allocation:it replaces malloc, which AddressSanitizer does too; check runs it
 sendfd_hpp:it is in C++; tests/package/sendfd_hpp.t runs it so
 '
 

@@ -15,7 +15,6 @@ fi
 
 # Not run, NAME:REASON and what runs them instead.
 not_run='
-no_allocation:it reads the stack below the stack pointer and replaces malloc, which memcheck does too; check runs it
 sendfd_hpp:it replaces operator new, which memcheck does too; tests/package/sendfd_hpp.t runs it with sanitizers
 close_on_exec:it executes /proc/self/exe, which is valgrind; check-asan runs it
 unrelated:it executes /proc/self/exe, which is valgrind; check-asan runs it
