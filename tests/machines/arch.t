@@ -169,9 +169,6 @@ spoiled_by_qemu() {
 	*:socket_options)
 		echo 'qemu 7.2 knows neither SO_TIMESTAMPNS nor SO_PASSPIDFD'
 		;;
-	s390x:signal_handler)
-		echo 'qemu 7.2 makes a timer_settime in a signal handler fail now and then'
-		;;
 	s390x:descriptor_kinds)
 		echo 'qemu 7.2 leaves the bytes of a received eventfd in the order of this machine'
 		;;

@@ -42,8 +42,6 @@ programs=''
 for name in $names; do
 	if [ -f "c_tests/$name.cc" ] && ! have "$CXX"; then
 		skip "$name under memcheck: no C++ compiler"
-	elif [ "$name" = signal_handler ]; then
-		programs="static/$name $programs" # the slowest: it starts first
 	else
 		programs="$programs static/$name"
 	fi

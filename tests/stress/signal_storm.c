@@ -3,9 +3,7 @@
  * numbered descriptors to each other, blocking and not, and allocate. Would catch
  * state or a lock that calls share, an errno of a call that another one sees, an
  * EINTR after which something was sent or taken all the same, or that is not reported,
- * and a descriptor that is lost, passed twice, or left open in between.
- *
- * c_tests/signal_handler.c has one thread, one signal and no call that blocks. */
+ * and a descriptor that is lost, passed twice, or left open in between. */
 #include "peer.h"
 #include "sendfd.h"
 #include "tap.h"
