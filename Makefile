@@ -130,8 +130,8 @@ $(O)/sendfd.o: $(rust_archive) $(map) $(O)/flags Makefile
 	$(call say,LD,$@)
 	$(quiet)$(CC) $(CFLAGS) $(hardened) -g0 -fno-lto -w -x c -c /dev/null -o $@.empty
 	$(quiet)$(LD) -r $(exports:%=-u %) -o $@.all $@.empty $(rust_archive) || { \
-		echo 'LD=$(LD) has to be a GNU ld; LDFLAGS=-fuse-ld=NAME chooses the linker of the' \
-			'shared object' >&2; exit 1; }
+		echo 'LD=$(LD) has to be GNU ld or ld.lld; LDFLAGS=-fuse-ld=NAME chooses the linker of' \
+			'the shared object' >&2; exit 1; }
 	$(quiet)$(OBJCOPY) $(exports:%=--keep-global-symbol=%) $@.all $@
 	$(quiet)rm -f $@.all $@.empty
 

@@ -55,7 +55,7 @@ says CARGO=no-cargo 'not found: no-cargo; '
 says OBJCOPY=no-objcopy 'not found: no-objcopy'
 says HARDENING=some 'HARDENING is empty or full'
 says CARGO="$scratch/cargo-of-old" 'this is 1.62.0'
-says LD=false 'LD=false has to be a GNU ld'
+says LD=false 'LD=false has to be GNU ld or ld.lld'
 ok 'nor with a cargo that fails' what_fails CARGO="$scratch/failing-cargo"
 is "$(printf '%s\n' "$tap_output" | grep 'libsendfd needs')" '' 'whose age is not to blame'
 ok 'CARGO_BUILD_TARGET is honoured' env CARGO_BUILD_TARGET="$(rustc -vV | sed -n 's/^host: //p')" \
