@@ -24,6 +24,7 @@
 #endif
 
 #define PASSPIDFD 76 /* SO_PASSPIDFD, Linux 6.5 */
+#define PIDFD 4      /* SCM_PIDFD */
 #define DEPTH 4      /* handlers within each other that make calls */
 #define SIGNALS 2    /* and timers, in each thread */
 #define FILES 16     /* distinguished by their number */
@@ -96,6 +97,33 @@ static bool are(const int *received, const int *sent, int nfds)
     return right;
 }
 
+/* By sendfds_msghdr() and recvfds_msghdr(), and by sendmsg(2) and recvmsg(2) with the
+ * control messages of the library. */
+static bool passes_messages(const int pair[2], const int *sent)
+{
+    _Alignas(struct cmsghdr) char control[RECVFDS_CMSG_SPACE(3)];
+    int received[3], nfds = 3;
+    char byte = 'a';
+    struct iovec data = {&byte, 1};
+    struct msghdr message = {.msg_iov = &data, .msg_iovlen = 1};
+    if (sendfds_msghdr(pair[0], sent, 3, &message, 0) != 1 ||
+        recvfds_msghdr(pair[1], received, &nfds, &message, 0) != 1 || nfds != 3 ||
+        !are(received, sent, 3))
+        return false;
+    message.msg_control = control;
+    message.msg_controllen = (size_t)sendfds_cmsg(sent, 3, control, sizeof control);
+    if (sendmsg(pair[0], &message, MSG_NOSIGNAL) != 1)
+        return false;
+    message.msg_controllen = sizeof control;
+    if (recvmsg(pair[1], &message, MSG_CMSG_CLOEXEC) != 1 ||
+        recvfds_cmsg(pair[1], received, &nfds, &message, 0) != 0)
+        return false;
+    const struct cmsghdr *pidfd = find_control(&message, SOL_SOCKET, PIDFD);
+    if (pidfd != NULL) /* which is the caller's */
+        close(*(const int *)CMSG_DATA(pidfd));
+    return nfds == 3 && are(received, sent, 3);
+}
+
 static bool passes_each_way(const int pair[2], const int *sent)
 {
     int received[3], nfds = 3;
@@ -111,7 +139,8 @@ static bool passes_each_way(const int pair[2], const int *sent)
         return false;
     return sendfds_msg(pair[0], sent, 3, "abc", 4, 0) == 4 &&
            recvfds_msg(pair[1], received, &nfds, data, 4, 0) == 4 && nfds == 3 &&
-           strcmp(data, "abc") == 0 && are(received, sent, 3);
+           strcmp(data, "abc") == 0 && are(received, sent, 3) &&
+           passes_messages(pair, sent);
 }
 
 static bool failed_with(ssize_t returned, int error)
