@@ -114,18 +114,20 @@ pub(crate) fn any_refused(slots: &[c_int]) -> bool {
     slots.iter().fold(0, |all, slot| all | slot) < 0
 }
 
-/// Whether these control messages may be sent: each with a length that its header and
-/// the buffer allow, and none with descriptors. Fewer bytes than a header at the end are
-/// ignored.
-pub(crate) fn may_be_sent(mut control: &[u8]) -> bool {
-    while let Some(header) = sys::header(control) {
+/// The control messages in a buffer that may be sent, or nothing if one may not: each needs
+/// a length that its header and the buffer allow, and none may hold descriptors. Fewer bytes
+/// than a header at the end are left out: a 32-bit program's would be looked at by a 64-bit
+/// kernel.
+pub(crate) fn sendable(control: &[u8]) -> Option<&[u8]> {
+    let mut rest = control;
+    while let Some(header) = sys::header(rest) {
         let rights = Kind::of(&header) == Kind::Rights;
-        if rights || header.len < size_of::<Header>() || header.len > control.len() {
-            return false;
+        if rights || header.len < size_of::<Header>() || header.len > rest.len() {
+            return None;
         }
-        control = control.get(align(header.len)..).unwrap_or_default();
+        rest = rest.get(align(header.len)..).unwrap_or_default();
     }
-    true
+    control.get(..control.len() - rest.len())
 }
 
 /// What a control message is about.

@@ -498,9 +498,9 @@ pub unsafe extern "C" fn sendfds_msghdr(
             unsafe { core::slice::from_raw_parts(control, control_len) }
         };
         let too_long = nfds > 0 && control_len > cmsg::BESIDE_RIGHTS;
-        if too_long || !cmsg::may_be_sent(others) {
-            return Err(Errno::EINVAL.into());
-        }
+        let others = cmsg::sendable(others)
+            .filter(|_| !too_long)
+            .ok_or(Errno::EINVAL)?;
         // SAFETY: the caller vouches for its buffers.
         let len = unsafe { data_len(&theirs) }?;
         // SAFETY: the caller vouches for `nfds` descriptors.

@@ -202,7 +202,7 @@ fn unusual_message(
 /// length then says only how much of it is there.
 fn ends_cut(control: &[u8], flags: c_int, room: usize) -> bool {
     let at_the_end = |message: cmsg::Message<'_>| {
-        message.kind == Kind::Other
+        message.kind != Kind::Rights
             && message.bytes.as_ptr_range().end == control.as_ptr_range().end
     };
     flags & libc::MSG_CTRUNC != 0
