@@ -92,8 +92,8 @@ BEGIN { _attach() }
 
 sub sendfd_version { return _c_sendfd_version() }
 
-# recv_socket needs these, and not before it is called: a handler that dies while a module
-# is loaded leaves it one that cannot be loaded again.
+# recv_socket needs these. Whoever imports it gets them at once: a module that a handler
+# interrupts while it is being loaded cannot be loaded again.
 sub import {
 	_load_classes() if grep { $_ eq 'recv_socket' || $_ eq ':all' } @_;
 	goto &Exporter::import;
@@ -699,7 +699,9 @@ dies, and says what it tried to load.
 
 =head1 THREADS
 
-The module can be used from several threads of perl (L<threads>) at once.
+The module can be used from several threads of perl (L<threads>) at once. A handler that
+ends its thread by C<< threads->exit >> while C<recvfds_all> has received a part leaves that
+part open; one that dies does not.
 
 =head1 SEE ALSO
 
