@@ -236,9 +236,10 @@ installcheck:
 
 # --- and the rest ----------------------------------------------------------
 
+tarballs := libsendfd-$(version).tar.gz libsendfd-$(version)-vendored.tar.gz
 dist: | $(O)
-	$(call say,TAR,$(O)/libsendfd-$(version).tar.gz)
-	$(quiet)tools/dist $(version) $(O)/libsendfd-$(version).tar.gz $(O)/libsendfd-$(version)-vendored.tar.gz
+	$(call say,TAR,$(tarballs:%=$(O)/%))
+	$(quiet)tools/dist $(version) $(tarballs:%=$(O)/%)
 
 html: | $(O)
 	$(call say,MANDOC,$(O)/html/index.html)
@@ -251,8 +252,8 @@ format:
 	$(quiet)tools/lint --fix
 
 clean:
-	rm -rf $(addprefix $(O)/,target c_tests examples tests bench html tap tools)
-	rm -f $(built) $(addprefix $(O)/,flags libsendfd-rust.a sendfd.o libsendfd-$(version).tar.gz)
+	rm -rf $(addprefix $(O)/,target cargo crate c_tests examples tests bench html tap tools)
+	rm -f $(built) $(addprefix $(O)/,flags libsendfd-rust.a sendfd.o sendfd-weak.o $(tarballs))
 	[ ! -d $(O) ] || rmdir --ignore-fail-on-non-empty $(O)
 
 # What a packager's copy of the sources need not have.

@@ -55,6 +55,8 @@ is "$(make_in "$sources" V=1 2>&1 | grep -c -e ' -shared ')" 1 'another Makefile
 
 # --- make clean --------------------------------------------------------------
 
+make_in "$sources" dist >/dev/null 2>&1
+ok 'there is a tarball' test -e "$sources/build/libsendfd-$VERSION.tar.gz"
 make_in "$sources" clean >/dev/null
 ok 'make clean removes the directory that it made' test ! -e "$sources/build"
 mkdir -p "$sources/build/mine" && touch "$sources/build/notes" "$sources/build/mine/notes"
