@@ -14,7 +14,7 @@ Gem::Specification.new do |spec|
   # A copy of the library that is put there (rake bundle) is in a gem for this machine only.
   bundled = 'lib/sendfd/libsendfd.so.1'
   spec.platform = Gem::Platform::CURRENT if File.exist?(File.join(__dir__, bundled))
-  spec.files = Dir.chdir(__dir__) { Dir['LICENSE', 'README.md', '{lib,examples}/**/*.{rb,1}'].sort }
+  spec.files = Dir.chdir(__dir__) { Dir['LICENSE', 'README.md', '{lib,sig,examples}/**/*.{rb,rbs,1}'].sort }
   spec.extra_rdoc_files = ['README.md']
   spec.metadata = { 'rubygems_mfa_required' => 'true' }
   spec.add_dependency 'ffi', '~> 1.15'

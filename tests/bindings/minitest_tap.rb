@@ -3,7 +3,8 @@
 # Has minitest print TAP: ruby -r this file.
 require 'minitest'
 
-# Prints a line for each test, and what a failed one says.
+# Prints a line for each test, and what a failed one says. With REQUIRE_ALL=1 a skip is
+# a failure.
 class TapReporter < Minitest::AbstractReporter
   def initialize(output)
     super()
@@ -14,7 +15,7 @@ class TapReporter < Minitest::AbstractReporter
 
   def record(result)
     @count += 1
-    failed = !result.passed? && !result.skipped?
+    failed = result.skipped? ? ENV['REQUIRE_ALL'] == '1' : !result.passed?
     @failed ||= failed
     @output.puts "#{'not ' if failed}ok #{@count} - #{result.klass}: #{result.name.delete_prefix('test_')}" \
                  "#{" # SKIP #{result.failure.message}" if result.skipped?}"

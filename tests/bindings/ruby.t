@@ -47,6 +47,18 @@ tests env -C "$scratch/suite" -u MAKEFLAGS -u MAKELEVEL STORM_ROUNDS="${STORM_RO
 	"$ruby" -S rake test
 unset RUBYOPT
 
+# Its types: they are valid, and what the tests pass and get is of these.
+if rbs=$("$ruby" -e 'print Gem.bin_path("rbs", "rbs")' 2>"$scratch/why"); then
+	ok 'rbs validate' $limited "$ruby" "$rbs" -r socket -I bindings/ruby/sig validate --silent
+	for types in functions messages; do
+		ok "the types of what test_$types.rb passes and gets" env RBS_TEST_TARGET='SendFD*' \
+			RBS_TEST_OPT='-r socket -I bindings/ruby/sig' RBS_TEST_RAISE=true \
+			$limited "$ruby" -r rbs/test/setup "bindings/ruby/test/test_$types.rb"
+	done
+else
+	skip "the types of the package for Ruby (Debian: ruby): $(head -n 1 "$scratch/why")"
+fi
+
 # shellcheck disable=SC2016 # of Markdown
 sed -n '/^```ruby/,/^```$/ { /^```/d; p }' bindings/ruby/README.md >"$scratch/readme.rb"
 is "$($limited "$ruby" "$scratch/readme.rb")" "$(cat /etc/hosts)" 'the program of its README'

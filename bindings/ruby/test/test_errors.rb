@@ -120,6 +120,7 @@ class ErrorsTest < SendFDTest
         assert_raises(TypeError) { SendFD.sendfds_msghdr(a, [], bad) }
         assert_raises(TypeError) { SendFD.sendfds_msghdr(a, [], ['x', bad]) }
       end
+      assert_raises(TypeError) { SendFD.sendfds_msghdr(a, [FILE], 'x', address: 42) }
       assert_raises(ArgumentError) { SendFD.recvfds_msg(b, 1, -1) }
       assert_raises(ArgumentError) { SendFD.recvfds_msghdr(b, 1, [1, -1]) }
       assert_raises(ArgumentError) { SendFD.recvfds_msghdr(b, 1, 1, control: -1) }

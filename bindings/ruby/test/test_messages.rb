@@ -45,7 +45,6 @@ class MessagesTest < SendFDTest
       assert_raises(Errno::ENOENT) do
         SendFD.sendfds_msghdr(from, [FILE], 'x', address: Addrinfo.unix("#{place}/none"))
       end
-      assert_raises(TypeError) { SendFD.sendfds_msghdr(from, [FILE], 'x', address: 42) }
       sockets.each(&:close)
     end
   end

@@ -49,6 +49,23 @@ class RecvIOTest < SendFDTest
     end
   end
 
+  test 'a received socket is as Ruby makes it' do
+    pair do |a, peer|
+      ours = UNIXSocket.for_fd(a.fileno).tap { |socket| socket.autoclose = false }
+      receive_one(a) do |socket|
+        %i[external_encoding internal_encoding binmode? sync do_not_reverse_lookup local_address].each do |name|
+          assert_equal ours.public_send(name).inspect, socket.public_send(name).inspect, name
+        end
+        peer.write("one\ntwo\n")
+        assert_equal "one\n", socket.gets
+        socket.puts('three') # which does not lose what it has read ahead
+        assert_equal ["three\n", "two\n"], [peer.gets, socket.gets]
+        socket.close_write
+        assert_equal '', peer.read
+      end
+    end
+  end
+
   test 'the class that is wanted' do
     [IO, File, Class.new(File)].each do |klass|
       receive_one(FILE, klass) do |io|
