@@ -26,7 +26,6 @@ my @bindings = map {
 } (
     ['c', 'C', "$build/tests/interop/c"],
     ['python_ctypes',  'Python ctypes'],
-    ['python_cffi',    'Python cffi'],
     ['perl_platypus',  'Perl FFI::Platypus'],
     ['ruby_ffi',       'Ruby ffi'],
 );
