@@ -1,12 +1,13 @@
 #!/usr/bin/python3
-"""What Python itself has to pass descriptors, and libsendfd by the modules of
-examples/python: one descriptor, or 253 in a message, sent, received and closed over
-a socketpair. Prints a line for each contender in each round, for rounds.awk.
+"""What Python itself has to pass descriptors, and libsendfd by its package, which is
+where PYTHONPATH says: one descriptor, or 253 in a message, sent, received and closed
+over a socketpair. Prints a line for each contender in each round, for rounds.awk.
 
     python.py SECONDS    to spend on each case
 """
 
 import array
+import ctypes
 import functools
 import importlib
 import os
@@ -17,9 +18,6 @@ import time
 from multiprocessing import connection, reduction
 
 sys.dont_write_bytecode = True
-here = os.path.dirname(os.path.realpath(__file__))
-sys.path.insert(0, os.path.join(here, "../../examples/python"))
-
 MANY = 253
 #: Of each contender in a round: enough to be worth looking at the clock.
 SLICE = 0.001
@@ -69,23 +67,28 @@ def module_many(module):
     close_all(module.recvfds(right, MANY))
 
 
+def owner_one(module):
+    module.sendfd(left, file)
+    module.recv_descriptor(right).close()
+
+
 def functions_one(library, sender, receiver):
     if library.sendfd(sender, file) != 1:
-        raise OSError(library.get_errno(), "sendfd")
-    fd = library.recvfd(receiver)
-    if fd < 0:
-        raise OSError(library.get_errno(), "recvfd")
-    os.close(fd)
+        raise OSError(ctypes.get_errno(), "sendfd")
+    slots = array.array("i", (-1,))
+    if library.recvfds(receiver, slots.buffer_info()[0], 1) != 1:
+        raise OSError(ctypes.get_errno(), "recvfds")
+    os.close(slots[0])
 
 
 def functions_many(library, sender, receiver):
     numbers = array.array("i", files)
-    if library.sendfds(sender, library.ints(numbers), MANY) != MANY:
-        raise OSError(library.get_errno(), "sendfds")
+    if library.sendfds(sender, numbers.buffer_info()[0], MANY) != MANY:
+        raise OSError(ctypes.get_errno(), "sendfds")
     slots = array.array("i", bytes(4 * MANY))
-    count = library.recvfds(receiver, library.ints(slots), MANY)
+    count = library.recvfds(receiver, slots.buffer_info()[0], MANY)
     if count < 0:
-        raise OSError(library.get_errno(), "recvfds")
+        raise OSError(ctypes.get_errno(), "recvfds")
     close_all(slots[:count])
 
 
@@ -103,20 +106,29 @@ def own():
     return one, many
 
 
-def add_binding(binding, one, many):
-    os.environ["SENDFD_BINDING"] = binding
-    sys.modules.pop("sendfd", None)
-    try:
-        module = importlib.import_module("sendfd")
-    except ImportError as missing:
-        skip(f"libsendfd by {binding}", missing)
-        return
-    library = module._library
+def load(core):
+    """The package, with its core in C or without."""
+    for name in [name for name in sys.modules if name.partition(".")[0] == "sendfd"]:
+        del sys.modules[name]
+    if not core:
+        sys.modules["sendfd._core"] = None
+    return importlib.import_module("sendfd")
+
+
+def add_package(one, many):
+    module = load(core=True)
+    if "sendfd._core" in sys.modules:
+        one["libsendfd"] = functools.partial(module_one, module)
+        one["libsendfd; a Descriptor"] = functools.partial(owner_one, module)
+        many["libsendfd"] = functools.partial(module_many, module)
+    else:
+        skip("libsendfd with its core in C", "it is not built")
+    module = load(core=False)
+    one["libsendfd by ctypes"] = functools.partial(module_one, module)
+    many["libsendfd by ctypes"] = functools.partial(module_many, module)
+    library = module._library.library
     ends = left.fileno(), right.fileno()
-    name = f"libsendfd by {binding}"
-    one[name] = functools.partial(module_one, module)
-    many[name] = functools.partial(module_many, module)
-    name += "; its functions alone"
+    name = "libsendfd by ctypes; its functions alone"
     one[name] = functools.partial(functions_one, library, *ends)
     many[name] = functools.partial(functions_many, library, *ends)
 
@@ -148,8 +160,7 @@ def measure(case, contenders, seconds):
 
 def main(seconds):
     one, many = own()
-    for binding in "ctypes", "cffi":
-        add_binding(binding, one, many)
+    add_package(one, many)
     measure("Python: one descriptor", one, seconds)
     measure("Python: 253 in a message", many, seconds)
 

@@ -54,16 +54,18 @@ def c_int(number: int) -> int:
 
 
 def fileno(file: File) -> int:
-    if type(file) is not int:
-        if isinstance(file, bool):
+    kind = type(file)
+    if kind is not int:
+        if kind is bool:
             raise TypeError("a bool is no descriptor")
-        if not isinstance(file, int):
-            try:
-                method = file.fileno
-            except AttributeError:
+        try:
+            file = file.fileno()  # type: ignore[union-attr]
+        except AttributeError:
+            if not isinstance(file, int):
                 raise TypeError(f"not a number, and without fileno(): {file!r}") from None
-            file = method()
-    return c_int(file)
+    if type(file) is int and -0x80000000 <= file <= 0x7FFFFFFF:
+        return file
+    return c_int(file)  # type: ignore[arg-type]
 
 
 def filenos(files: list[File]) -> array[int]:
@@ -93,9 +95,11 @@ def invoke(function: Callable[..., int], *arguments: Any) -> int:
     A signal handler that runs after the call may change errno: it is read before.
     """
     ((result, error),) = zip(starmap(function, (arguments,)), _get_errno)
-    if result == -1:
-        raise OSError(error, os.strerror(error))
-    return result
+    return result if result != -1 else _fail(error)
+
+
+def _fail(error: int) -> int:
+    raise OSError(error, os.strerror(error))
 
 
 class Outcomes:
@@ -160,8 +164,9 @@ def _wait(socket: File, events: int, deadline: float) -> None:
 
 # --- with ctypes -----------------------------------------------------------------
 
-libc.close.argtypes = [ctypes.c_int]
-libc.close.restype = None
+_close = libc.close
+_close.argtypes = [ctypes.c_int]
+_close.restype = None
 
 
 class Finalizer:
@@ -174,17 +179,29 @@ class Finalizer:
 
     __slots__ = ("__del__",)
 
-    def __init__(self, call: partial[Any]) -> None:
-        self.__del__ = call
+    def __init__(self, function: Callable[..., object], *arguments: Any) -> None:
+        self.__del__ = partial(function, *arguments)
 
 
-def _owner(numbers: array[int]) -> Finalizer:
+class _Owner(Finalizer):
     """Closes the descriptors in an array when it goes."""
-    return Finalizer(partial(any, map(libc.close, numbers)))
+
+    __slots__ = ()
+
+    def __init__(self, numbers: array[int]) -> None:
+        self.__del__ = partial(any, map(_close, numbers))
 
 
+_library_sendfd: Callable[[int, int], int] = library.sendfd
+_library_recvfds: Callable[[int, int, int], int] = library.recvfds
+
+
+# These two are invoke(), but faster.
 def _sendfd(socket: File, fd: File) -> int:
-    return invoke(library.sendfd, fileno(socket), fileno(fd))
+    ((result, error),) = zip(
+        map(_library_sendfd, (fileno(socket),), (fileno(fd),)), _get_errno
+    )
+    return result if result != -1 else _fail(error)
 
 
 def _sendfds(socket: File, files: list[File]) -> int:
@@ -193,7 +210,11 @@ def _sendfds(socket: File, files: list[File]) -> int:
 
 
 def _recvfds(socket: File, numbers: array[int]) -> int:
-    return invoke(library.recvfds, fileno(socket), address_of(numbers), len(numbers))
+    ((result, error),) = zip(
+        map(_library_recvfds, (fileno(socket),), (address_of(numbers),), (len(numbers),)),
+        _get_errno,
+    )
+    return result if result != -1 else _fail(error)
 
 
 def address_of(numbers: array[int], start: int = 0) -> int:
@@ -201,7 +222,7 @@ def address_of(numbers: array[int], start: int = 0) -> int:
     return numbers.buffer_info()[0] + start * numbers.itemsize
 
 
-owner: Callable[[array[int]], object] = _owner
+owner: Callable[[array[int]], object] = _Owner
 sendfd: Callable[[File, File], int] = _sendfd
 sendfds: Callable[[File, list[File]], int] = _sendfds
 recvfds: Callable[[File, array[int]], int] = _recvfds

@@ -9,7 +9,6 @@ import socket as _socket
 import struct
 from array import array
 from collections.abc import Iterable, Iterator
-from functools import partial
 from select import POLLIN, POLLOUT
 from typing import Any, NamedTuple, Optional
 
@@ -125,7 +124,7 @@ def recvfds_msghdr(
     pidfd = MessageHeader(control=message.control, controllen=ancbufsize, flags=_socket.MSG_CTRUNC)
     pidfd.memory = control  # held
     none = (ctypes.c_int * 1)()
-    pidfd_held = Finalizer(partial(library.recvfds_cmsg, -1, None, none, pidfd, 0))
+    pidfd_held = Finalizer(library.recvfds_cmsg, -1, None, none, pidfd, 0)
     count = array("i", (max_fds,))
 
     def receive(socket: File) -> int:
