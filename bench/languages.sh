@@ -39,9 +39,9 @@ measure_python() {
 		# In a copy: pip writes to the source. Without pip there is no core in C.
 		cp -R bindings/python "$work/python"
 		limited "$python" -m pip install --quiet --no-build-isolation --no-index \
-			--root-user-action=ignore --target "$work/python/src" "$work/python" \
+			--root-user-action=ignore --target "$work/installed" "$work/python" \
 			>"$work/pip.log" 2>&1 || skip 'the core of the package for Python' "$(tail -n 1 "$work/pip.log")"
-		measure Python env PYTHONPATH="$work/python/src" "$python" bench/languages/python.py
+		measure Python env PYTHONPATH="$work/installed:$work/python/src" "$python" bench/languages/python.py
 	fi
 }
 
