@@ -25,9 +25,9 @@ language() {
 
 language C "$library/examples/unrelated"
 language Perl bindings/perl/examples/unrelated.pl "${PERL:-perl}"
-python_demo=bindings/python/examples/unrelated.py
-[ -e "$python_demo" ] || python_demo=examples/python/unrelated.py
-language Python "$python_demo" "${PYTHON:-/usr/bin/python3}"
+PYTHONPATH=$(realpath bindings/python/src)
+export PYTHONPATH PYTHONDONTWRITEBYTECODE=1
+language Python bindings/python/examples/unrelated.py "${PYTHON:-/usr/bin/python3}"
 language Ruby bindings/ruby/examples/unrelated.rb "${RUBY:-ruby}"
 
 cd "$scratch" || exit 1
