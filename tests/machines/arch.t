@@ -1,20 +1,20 @@
 #!/bin/sh
 # Runs the library and the C tests on other machines, built with the oldest compiler that
-# Cargo.toml promises, and the library with the oldest crate: x86-64, i686 (which x86-64
+# Cargo.toml promises, from the oldest crate libc: x86-64, i686 (which x86-64
 # runs natively), and under qemu-user aarch64 and s390x (big-endian). Catches assumptions
 # that are true on x86-64 only: a word of a control message of 8 bytes, little-endian bytes,
 # a length or a time that does not fit into 32 bits, a type that the C library defines
 # differently, an import of the compiler's runtime, and a feature of a later Rust.
 #
-# The compilers are Debian 12's packages, fetched with apt's own sources and unpacked below
-# $O/tests/arch, with an apt configuration of its own: this machine's packages, package lists and
-# caches are not changed. What is unpacked there is used again. Cargo is this machine's.
+# The compilers are Debian 12's own packages, rustc 1.63 and its cargo among them, which
+# build from Debian's crate libc. They are unpacked below $CACHE, and used again.
 #
 # Not in make check: it takes some minutes (time limit: 1800 s).
 . tests/lib/tap.sh
+architectures='amd64 arm64 i386 s390x'
+. tests/lib/apt.sh
 unset MAKEFLAGS MFLAGS MAKELEVEL
 
-rust_version="1.85.*"
 # NAME, Rust's triple, Debian's name of the architecture; x86-64 is this machine.
 machines='i686:i686-unknown-linux-gnu:i386
 aarch64:aarch64-unknown-linux-gnu:arm64
@@ -22,7 +22,7 @@ s390x:s390x-unknown-linux-gnu:s390x'
 
 mkdir -p "$O/tests/arch"
 here=$(cd "$O/tests/arch" && pwd)
-root=$here/root
+root=$CACHE/compilers
 libraries=$root/usr/lib/x86_64-linux-gnu
 
 # How long a part took: call took PART after it.
@@ -36,14 +36,15 @@ took() {
 # --- the compilers -----------------------------------------------------------
 
 packages() {
-	# The compiler, its libraries, the emulators, and the libraries of gcc.
-	printf '%s\n' "rustc-web=$rust_version" "libstd-rust-web-1.85=$rust_version" \
-		"libstd-rust-web-dev:amd64=$rust_version" libllvm19 qemu-user-static \
-		libisl23 libmpc3 libmpfr6 libgmp10
+	# The compiler, cargo, the crate, their libraries, the emulators, and the libraries of gcc.
+	printf '%s\n' rustc cargo librust-libc-dev libstd-rust-1.63 libstd-rust-dev:amd64 libllvm14 \
+		libgit2-1.5 libssh2-1 libhttp-parser2.9 libmbedcrypto7 libmbedtls14 libmbedx509-1 \
+		libcurl3-gnutls libz3-4 libedit2 libbsd0 libmd0 libxml2 libicu72 \
+		qemu-user-static libisl23 libmpc3 libmpfr6 libgmp10
 	for machine in $machines; do
 		gnu=${machine%%:*}-linux-gnu
 		debian=${machine##*:}
-		printf '%s\n' "libstd-rust-web-dev:$debian=$rust_version" "binutils-$gnu" \
+		printf '%s\n' "libstd-rust-dev:$debian" "binutils-$gnu" \
 			"cpp-12-$gnu" "gcc-12-$gnu" "g++-12-$gnu" \
 			"libgcc-12-dev-$debian-cross" "libgcc-s1-$debian-cross" \
 			"libstdc++-12-dev-$debian-cross" "libstdc++6-$debian-cross" \
@@ -52,53 +53,24 @@ packages() {
 	done
 }
 
-# An apt that knows this machine's sources and how to reach them, but has its own
-# lists and caches, runs no hooks, and takes packages of other architectures.
-configure_apt() {
-	mkdir -p "$here/apt/lists/partial" "$here/apt/archives/partial" "$here/apt/none"
-	: >"$here/apt/status"
-	apt-config dump |
-		grep '^Acquire::' | grep -v '^Acquire::\(IndexTargets\|Languages\)' >"$here/apt/conf"
-	cat >>"$here/apt/conf" <<-end
-		Dir::Etc::main "/dev/null";
-		Dir::Etc::parts "$here/apt/none";
-		Dir::State "$here/apt";
-		Dir::State::status "$here/apt/status";
-		Dir::Cache "$here/apt";
-		APT::Architectures { "amd64"; "arm64"; "i386"; "s390x"; };
-		APT::Sandbox::User "root";
-		Acquire::Languages "none";
-		Acquire::Retries "10";
-	end
-	export APT_CONFIG="$here/apt/conf"
-}
-
-# An index that cannot be had may be one that nothing is needed of.
-download() {
-	(
-		cd "$here/debs" || exit
-		apt-get -q update 2>&1 || echo 'going on with what there is'
-		# shellcheck disable=SC2046 # One word a package.
-		apt-get -q download $(packages) 2>&1
-	)
-}
-
 unpack() {
-	rm -rf "$root"
-	mkdir "$root"
-	for deb in "$here/debs"/*.deb; do
-		dpkg-deb -x "$deb" "$root" || return
+	rm -rf "$root" "$root.new"
+	mkdir "$root.new"
+	for deb in "$CACHE/debs"/*.deb; do
+		dpkg-deb -x "$deb" "$root.new" || return
 	done
-	rm -rf "$here/debs"
-	packages >"$root/packages"
+	rm -rf "$CACHE/debs"
+	packages >"$root.new/packages"
+	mv "$root.new" "$root"
 }
 
 fetch() {
 	[ "$(packages)" != "$(cat "$root/packages" 2>/dev/null)" ] || return 0
-	rm -rf "$here/debs"
-	mkdir "$here/debs"
-	configure_apt
-	download >"$here/download.log" || {
+	has_suite bookworm || return
+	rm -rf "$CACHE/debs"
+	mkdir "$CACHE/debs"
+	# shellcheck disable=SC2046 # One word a package.
+	(cd "$CACHE/debs" && apt_in bookworm apt-get -q download $(packages)) >"$here/download.log" 2>&1 || {
 		sed 's/^/# /' "$here/download.log"
 		return 1
 	}
@@ -117,6 +89,7 @@ wrap() {
 
 wrap_compilers() {
 	wrap rustc "$root/usr/bin/rustc" --sysroot "$root/usr"
+	wrap cargo "$root/usr/bin/cargo"
 	for machine in $machines; do
 		name=${machine%%:*}
 		for compiler in gcc g++; do
@@ -144,8 +117,8 @@ programs() {
 # build VARIABLE=VALUE...: the library and the tests, as the Makefile builds them.
 build() {
 	# shellcheck disable=SC2046 # One word a program.
-	env RUSTC="$here/bin/rustc" $MAKE -j"$(nproc)" O="$here/$name" CARGO="$CARGO" \
-		CARGOFLAGS="$CARGOFLAGS" CFLAGS='-O2 -g' CXXFLAGS='-O2 -g' CPPFLAGS= "$@" \
+	env RUSTC="$here/bin/rustc" $MAKE -j"$(nproc)" O="$here/$name" CARGO="$here/bin/cargo" \
+		CARGO_VENDOR="$root/usr/share/cargo/registry" CFLAGS='-O2 -g' CXXFLAGS='-O2 -g' CPPFLAGS= "$@" \
 		all $(programs)
 }
 
@@ -211,12 +184,13 @@ test_each() {
 	done
 }
 
-# The sources alone, with a Cargo.lock of their own.
-build_with_oldest_libc() {
-	rm -rf "$here/oldest" && mkdir "$here/oldest" && cp -R Cargo.toml build.rs src "$here/oldest" &&
-		(cd "$here/oldest" && export RUSTC="$here/bin/rustc" &&
-			$CARGO update --quiet --package libc --precise "$oldest_libc" &&
-			$CARGO build --quiet --release --target-dir "$here/oldest/target")
+# The words of control messages have 4 bytes here.
+unit_tests_i686() {
+	env O="$here/i686" RUSTC="$here/bin/rustc" CARGO="$here/bin/cargo" \
+		CARGO_VENDOR="$root/usr/share/cargo/registry" CARGO_BUILD_TARGET="$triple" \
+		CARGO_TARGET_I686_UNKNOWN_LINUX_GNU_LINKER="$cc" \
+		CARGO_TARGET_I686_UNKNOWN_LINUX_GNU_RUNNER="env LD_LIBRARY_PATH=$root/usr/i686-linux-gnu/lib" \
+		RUSTFLAGS="-C link-arg=$interpreter" tests/model/unit_tests.t
 }
 
 # test_machine BUILD...: all there is to test on the machine called $name.
@@ -250,28 +224,27 @@ other_machine() {
 	ok "$name: the fix for qemu compiles" "$cc" -std=c11 -D_GNU_SOURCE -Wall -Wextra \
 		-Wpedantic -Werror -O2 -fPIC -shared -o "$here/$name/qemu_recvmsg.so" tests/machines/qemu_recvmsg.c
 	test_machine build_across LDFLAGS="$interpreter"
+	[ "$name" != i686 ] || ok "$name: the unit tests of control messages" unit_tests_i686
 }
 
 # --- all of them ---------------------------------------------------------------
 
-case $(uname -m):$(command -v apt-get) in
-x86_64:?*) ;;
-*)
-	skip 'no x86-64 machine with apt-get'
+if [ "$(uname -m)" != x86_64 ] || ! can_ask_for_packages; then
+	skip 'no x86-64 machine with apt and a mirror of Debian'
 	tap_done
-	;;
-esac
+fi
+mkdir -p "$CACHE"
 if ! fetch; then
-	skip "apt's sources have not all of Debian 12's rustc-web 1.85, cross compilers and qemu"
+	skip "the mirror has not all of Debian 12's rustc, cross compilers and qemu"
 	tap_done
 fi
 wrap_compilers
 is "$("$here/bin/rustc" --version | cut -d ' ' -f 2)" \
 	"$(sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml).0" \
 	'the compiler is the oldest that Cargo.toml promises'
-oldest_libc=$(sed -n 's/^libc = { version = "\([^"]*\)".*/\1/p' Cargo.toml)
-ok "the library builds with the crate libc $oldest_libc, the oldest that it promises" \
-	build_with_oldest_libc
+is "$(basename "$root"/usr/share/cargo/registry/libc-*)" \
+	"libc-$(sed -n 's/^libc = { version = "\([^"]*\)".*/\1/p' Cargo.toml)" \
+	'the crate libc is the oldest that it promises'
 this_machine
 for machine in $machines; do
 	IFS=: read -r name triple _ <<-end
