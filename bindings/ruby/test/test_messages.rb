@@ -163,7 +163,7 @@ class MessagesTest < SendFDTest
 
   test 'a socket of another domain, without descriptors' do
     tcp do |client, accepted, _|
-      assert_equal 5, SendFD.sendfds_msghdr(client, [], %w[hel lo])
+      assert_equal 5, SendFD.sendfds_msghdr(client, [], %w[he llo])
       assert_equal 'hello', SendFD.recvfds_msghdr(accepted, 3, 100, control: 512).data
       client.close
       assert_nil SendFD.recvfds_msghdr(accepted, 3, 100)
