@@ -2,7 +2,7 @@
 
 .PHONY: bench bench-plot
 
-bench_programs := $(addprefix $(O)/bench/,one_descriptor arrays load)
+bench_programs := $(addprefix $(O)/bench/,one_descriptor buffers arrays load)
 BENCH_QUICK    ?= 0
 
 # The alternatives are compiled as for a release, whatever CFLAGS says.
