@@ -66,8 +66,9 @@ module SendFD
     def recvfd(socket)
       arrival = Arrival.new
       receive_one(:recvfd, socket, arrival) or return
+      fd = arrival.fd
       kept = true
-      arrival.fd
+      fd
     ensure
       arrival&.close unless kept
     end
@@ -119,13 +120,14 @@ module SendFD
     def recvfds(socket, max_fds)
       arrivals = Arrivals.new
       receive_message(:recvfds, socket, arrivals, max_fds) or return
+      fds = arrivals.fds
       kept = true
-      arrivals.fds
+      fds
     ensure
       arrivals&.close unless kept
     end
 
-    # Receives the descriptors of one message, as objects. See {#recv_io}.
+    # Receives the descriptors of one message, as objects. See {SendFD.recv_io}.
     #
     # @param max_fds [Integer] if more come all are closed, and Errno::EMSGSIZE raised
     # @yieldparam ios [Array<IO, Dir>] which are closed after the block
@@ -187,7 +189,7 @@ module SendFD
       arrivals&.close unless kept || fds
     end
 
-    # Receives count descriptors, message after message, as objects. See {#recv_io}.
+    # Receives count descriptors, message after message, as objects. See {SendFD.recv_io}.
     #
     # @param count [Integer]
     # @yieldparam ios [Array<IO, Dir>] which are closed after the block

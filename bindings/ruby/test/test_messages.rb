@@ -105,8 +105,11 @@ class MessagesTest < SendFDTest
     end
   end
 
-  test 'a pidfd is closed when an exception comes after it' do
+  test 'a pidfd is closed once when the receive fails, or an exception comes after it' do
     with_pidfd do |a, b|
+      assert_raises(Errno::EAGAIN) { SendFD.recvfds_msghdr(b, 1, 1, Socket::MSG_DONTWAIT, control: 512) }
+      SendFD.sendfds(a, [FILE] * 3)
+      assert_raises(Errno::EMSGSIZE) { SendFD.recvfds_msghdr(b, 1, 1, control: 512) }
       SendFD.sendfd(a, FILE)
       SendFD::Message.stub(:new, ->(*) { raise Stop }) do
         assert_raises(Stop) { SendFD.recvfds_msghdr(b, 1, 1, control: 512) }
