@@ -211,7 +211,7 @@ template <class T, class Pointer>
 inline constexpr bool is_data = (std::is_arithmetic_v<T> || std::is_enum_v<T> ||
                                  std::is_void_v<T>)&&std::is_convertible_v<T *, Pointer>;
 
-/* Nobody can tell whether the null byte at the end of these is meant. */
+/* It is unknown whether the null byte at the end of these is meant. */
 template <class Container>
 inline constexpr bool is_literal =
     std::is_same_v<std::remove_extent_t<std::remove_reference_t<Container>>, const char>;
@@ -632,7 +632,7 @@ inline void send(descriptor socket, descriptors fds)
     detail::check(error, "sendfds");
 }
 
-/* All of them go, or a partial_error tells how many went. */
+/* All of them are sent, or a partial_error says how many were. */
 inline void send_all(descriptor socket, descriptors fds)
 {
     std::error_code error;
@@ -702,7 +702,7 @@ receive_vector(descriptor socket, std::size_t max = SENDFD_MAX_FDS)
 }
 
 /* All places are filled, or fewer if the end of file came after some, or a
- * partial_error tells how many are. */
+ * partial_error says how many are. */
 [[nodiscard]] inline std::optional<std::size_t> receive_all(descriptor socket,
                                                             span<unique_fd> fds)
 {
