@@ -26,6 +26,7 @@ choose_root() {
 
 # The mirror that this machine uses.
 mirror() {
+	# shellcheck disable=SC2016 # apt-get expands it
 	apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' |
 		grep '/debian/*$' | head -n 1
 }
