@@ -28,6 +28,9 @@ require_relative 'sendfd/transfer'
 # threads run, and Timeout, Thread#kill, Ctrl-C and a handler that raises end it.
 # What has come when an exception ends a receive is closed. The socket's own
 # timeouts (SO_RCVTIMEO, SO_SNDTIMEO) do not end a wait.
+#
+# sendfds_cmsg(3) and recvfds_cmsg(3) are not here: they are for programs that make the
+# system calls themselves.
 module SendFD
   # Most descriptors in one message.
   MAX_FDS = Transfer::MAX_FDS
