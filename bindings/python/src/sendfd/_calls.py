@@ -178,6 +178,7 @@ class Finalizer:
     """
 
     __slots__ = ("__del__",)
+    __del__: Callable[[], object]
 
     def __init__(self, function: Callable[..., object], *arguments: Any) -> None:
         self.__del__ = partial(function, *arguments)
