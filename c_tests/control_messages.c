@@ -256,7 +256,7 @@ static int udp_socket(int family)
         address.inet.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     else
         address.inet6.sin6_addr = in6addr_loopback;
-    if (fd < 0 || bind(fd, &address.any, length) < 0) {
+    if (fd < 0 || !has_loopback() || bind(fd, &address.any, length) < 0) {
         close(fd);
         return -1;
     }
@@ -268,7 +268,10 @@ static int udp_socket(int family)
 static void packet_information(void)
 {
     int udp = udp_socket(AF_INET), on = 1;
-    need(udp >= 0);
+    if (udp < 0) {
+        tap_skip("there is no UDP on the loopback interface");
+        return;
+    }
     need(setsockopt(udp, IPPROTO_IP, IP_PKTINFO, &on, sizeof on) == 0);
     for (int i = 0; i < 3; i++)
         need(send(udp, "hello", 5, 0) == 5);

@@ -248,7 +248,7 @@ static void a_listening_socket(void)
                                   .sin_addr = {.s_addr = htonl(INADDR_LOOPBACK)}};
     socklen_t length = sizeof address;
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (fd < 0 || bind(fd, (struct sockaddr *)&address, length) < 0) {
+    if (fd < 0 || !has_loopback() || bind(fd, (struct sockaddr *)&address, length) < 0) {
         close(fd);
         tap_skip("%s: there is no TCP on the loopback interface", type->name);
         return;

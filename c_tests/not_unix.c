@@ -57,6 +57,8 @@ static int bound_socket(const struct protocol *protocol, union address *address)
 static bool connected_pair(const struct protocol *protocol, int pair[2])
 {
     union address addresses[2];
+    if (!has_loopback())
+        return false;
     pair[0] = bound_socket(protocol, &addresses[0]);
     if (pair[0] < 0)
         return false;

@@ -29,6 +29,9 @@ void close_pair(int pair[2]);
 /* How many descriptors are open in this process, counted in /proc/self/fd. */
 int count_fds(void);
 
+/* Whether there is a loopback interface that is up: a network namespace may have none. */
+bool has_loopback(void);
+
 /* NULL, from where the compiler does not see it: it warns of what some tests do. */
 extern int *volatile null_fds;
 extern void *volatile null_data;

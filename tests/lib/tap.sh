@@ -48,6 +48,11 @@ rust_is() {
 		head -n 1)" = "$1" ]
 }
 
+# has_loopback: whether there is a loopback interface that is up.
+has_loopback() {
+	grep -q '127\.0\.0\.1' /proc/net/fib_trie 2>/dev/null
+}
+
 # A directory for this test, removed when it ends.
 scratch_directory() {
 	scratch=$(mktemp -d)
