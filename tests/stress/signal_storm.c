@@ -3,7 +3,10 @@
  * numbered descriptors to each other, blocking and not, and allocate. Would catch
  * state or a lock that calls share, an errno of a call that another one sees, an
  * EINTR after which something was sent or taken all the same, or that is not reported,
- * and a descriptor that is lost, passed twice, or left open in between. */
+ * and a descriptor that is lost, passed twice, or left open in between.
+ *
+ * The argument says how many times slower this machine is than a usual one, so that it
+ * does not spend all its time in handlers. */
 #include "peer.h"
 #include "sendfd.h"
 #include "tap.h"
@@ -32,6 +35,7 @@
 #define MANY 300     /* descriptors to sendfds_all: two messages */
 #define ROUNDS 60    /* at most */
 
+static int slowness = 1;
 static const int signals[SIGNALS] = {SIGUSR1, SIGUSR2};
 static int files[FILES], fds[FILES + MANY]; /* the files, over and over */
 
@@ -82,8 +86,8 @@ void free(void *block)
 
 static void ask_for_signal(int which)
 {
-    struct itimerspec soon = {.it_value.tv_nsec =
-                                  20000 + (long)random_below(&self.random, 1000000)};
+    long pause = slowness * (20000L + random_below(&self.random, 1000000));
+    struct itimerspec soon = {.it_value.tv_nsec = pause};
     if (timer_settime(self.timers[which], 0, &soon, NULL) != 0)
         atomic_fetch_add(&wrong_in_handler, 1);
 }
@@ -451,8 +455,11 @@ static bool was_a_storm(void)
            interrupted[0] >= 20 && interrupted[1] >= 20 && would_block >= 20;
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
+    if (argc > 1)
+        slowness = atoi(argv[1]);
+    need(slowness >= 1 && slowness <= 900);
     struct sigaction action = {.sa_handler = handler, .sa_flags = SA_NODEFER};
     int before = count_fds(), rounds = 0;
     for (int i = 0; i < FILES; i++)
