@@ -25,7 +25,7 @@ named = $(or $(filter %/$(1).t %/$(1),$(scripts) $(test_programs)),$(filter-out 
 # Programs that tests need.
 needs = all $(filter $(O)/%,$(1)) \
 	$(if $(filter tests/interop/% tests/examples/% tests/bindings/%,$(1)),$(examples)) \
-	$(if $(filter tests/interop/%,$(1)),interop-peers)
+	$(if $(filter tests/interop/%,$(1)),interop-peers) $(if $(filter %/kernels.t,$(1)),$(test_programs))
 
 .PHONY: check check-all
 check: $(call needs,$(test_programs) $(checks))
