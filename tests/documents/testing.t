@@ -1,7 +1,7 @@
 #!/bin/sh
 # Compares docs/TESTING.md with the tree: each test that it names exists, each test is
-# named, each promise of libsendfd(7) has a row, and its table of breakages is that of
-# tests/breakage/breakages.t.
+# named, each promise of libsendfd(7) has a row, and its table of breakages has a row for
+# each tests/breakage/NAME.patch.
 . tests/lib/tap.sh
 scratch_directory
 page=docs/TESTING.md
@@ -28,11 +28,11 @@ promises=$(sed -n '/^\.Ss Promises/,/^\.Ss Return/p' man/libsendfd.7 | grep -c '
 is "$(grep -c '^| [0-9]*\. ' $page)" "$promises" 'each promise of libsendfd(7) has a row'
 
 breakages() {
-	awk '/^broken / { what = $0; sub(/^broken .(\\.)?/, "", what); sub(/\x27.*/, "", what) }
-		/^\t[a-z]/ && what { gsub(/ /, "`, `", $0); sub(/^\t/, ""); print "| " what " | `" $0 "` |"; what = "" }' \
-		tests/breakage/breakages.t
+	awk 'FNR == 1 { what = $0 }
+		FNR == 2 { sub(/^Seen by: /, ""); gsub(/ /, "`, `"); print "| " what " | `" $0 "` |" }' \
+		tests/breakage/*.patch
 }
 breakages >"$scratch/breakages"
 sed -n '/^| broken/,/^$/p' $page | sed '1,2d; /^$/d' >"$scratch/told"
-ok 'its breakages are those of tests/breakage/breakages.t' diff "$scratch/breakages" "$scratch/told"
+ok 'its breakages are tests/breakage/*.patch' diff "$scratch/breakages" "$scratch/told"
 tap_done
