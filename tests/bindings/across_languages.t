@@ -16,7 +16,7 @@ language() {
 	chmod +x "$scratch/$1/unrelated"
 	# It tells its usage if it has what it needs.
 	$limited "$scratch/$1/unrelated" >"$scratch/why" 2>&1
-	if [ $? -eq 2 ]; then
+	if [ $? -eq 2 ] && grep -qi '^usage' "$scratch/why"; then
 		languages="$languages $1"
 	else
 		skip "the demos in $1: $(tail -n 1 "$scratch/why")"

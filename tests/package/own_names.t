@@ -136,6 +136,6 @@ is "$(nm -g --defined-only "$O/libsendfd.a" | awk '$2 == "W" { print $3 }' | sor
 
 release=$O/target/${CARGO_BUILD_TARGET:+$CARGO_BUILD_TARGET/}release
 ok 'cargo builds both kinds of library' \
-	$CARGO build $CARGOFLAGS --quiet --release --target-dir "$O/target"
+	tools/cargo build --quiet --release
 with_libraries cargo "$release" "$release/libsendfd.a"
 tap_done
