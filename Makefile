@@ -128,7 +128,7 @@ hardened = $(if $(HARDENING),$(if $(filter x86_64%,$(shell $(CC) -dumpmachine)),
 # ld.lld -r --gc-sections drops .eh_frame, without which no thread can be cancelled.)
 $(O)/sendfd.o: $(rust_archive) $(map) $(O)/flags Makefile
 	$(call say,LD,$@)
-	$(quiet)$(CC) $(CFLAGS) $(hardened) -g0 -fno-lto -w -x c -c /dev/null -o $@.empty
+	$(quiet)$(CC) $(CPPFLAGS) $(CFLAGS) $(hardened) -g0 -fno-lto -w -x c -c /dev/null -o $@.empty
 	$(quiet)$(LD) -r $(exports:%=-u %) -o $@.all $@.empty $(rust_archive) || { \
 		echo 'LD=$(LD) has to be GNU ld or ld.lld; LDFLAGS=-fuse-ld=NAME chooses the linker of' \
 			'the shared object' >&2; exit 1; }

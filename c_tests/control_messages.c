@@ -196,19 +196,6 @@ static void missing_something(void)
     is(types_that_came(), LABEL, "and so does the message behind it");
     close(scene.files[0]);
     end_scene(&scene, "MSG_CTRUNC");
-
-    set_scene(&scene, 2);
-    deliver(LABEL, (int[]){4, 5}, 2);
-    deliver(SCM_RIGHTS, scene.files, 2);
-    kernel.at_the_end = true;
-    kernel.flags = MSG_CTRUNC;
-    is(receive_with(scene.pair[1], LARGE, 2, RECVFD_PARTIAL), 1,
-       "MSG_CTRUNC, and a full buffer that ends with descriptors");
-    is(place.nfds, 2, "the descriptors come");
-    is(types_that_came(), 10 * SCM_CREDENTIALS + LABEL, "and so do those before them");
-    close(scene.files[0]);
-    close(scene.files[1]);
-    end_scene(&scene, "a full buffer");
 }
 
 /* Two pidfds, as no kernel sends them: each is the caller's or closed. */

@@ -4,14 +4,13 @@
 # the unit tests until one fails. If none fails, the mutant survives: a test is missing,
 # unless UNSEEN says why no test on this machine can see the change.
 #
-# MUTANTS="REGEXP" in the environment: only those with a name in which this is found.
-# Not in make check-all: it takes long (time limit: 14400 s).
+# MUTANTS="TEXT" in the environment: only those with that text in their name.
+# Not in make check-all: it takes half an hour (time limit: 7200 s).
 
 import concurrent.futures
 import json
 import os
 import pathlib
-import re
 import shutil
 import subprocess
 import sys
@@ -19,21 +18,19 @@ import tempfile
 
 VERSION = "27.1.0"  # of cargo-mutants
 WORKERS = os.cpu_count() or 1
-# They see most.
-FIRST = ["simulated_kernel", "control_messages", "cmsg", "partial", "messages", "arguments"]
+FIRST = ["simulated_kernel", "messages", "message_errors", "arguments"]  # they see most
 
 # Changes without an effect, by their name without its line.
 UNSEEN = {
-    "src/ffi.rs: replace | with ^": "of flags that have no bit in common",
+    "src/cmsg.rs: replace * with + in header_len": "14 is padded to 16, as 16 is",
+    "src/cmsg.rs: delete match arm 4 in write_word": "the first half, unless big-endian",
+    "src/cmsg.rs: delete - in Slots<'_>::iter": "for what is no slot, and does not come",
     "src/ffi.rs: replace > with == in require_array": "int cannot say that on 64 bits",
     "src/ffi.rs: replace > with >= in require_array": "the same",
     "src/ffi.rs: replace / with * in require_array": "the same",
-    "src/ffi.rs: delete - in receive_one": "written over by every receive that succeeds",
-    "src/recv.rs: replace usual -> usize with 0": "the other path does the same in more time",
-    "src/recv.rs: replace & with | in usual": "the same: it is never taken for usual",
-    "src/recv.rs: replace & with ^ in usual": "the same, as MSG_CMSG_CLOEXEC comes back, too",
-    "src/recv.rs: replace > with >= in usual": "the same: it is not, if there is no more room",
-    "src/recv.rs: replace | with ^ in usual": "of flags that have no bit in common",
+    "src/ffi.rs: delete - in recvfd": "written over by every receive that succeeds",
+    "src/recv.rs: replace | with ^": "of flags that have no bit in common",
+    "src/send.rs: replace | with ^": "of flags that have no bit in common",
 }
 
 
@@ -101,8 +98,8 @@ def name_without_line(mutant):
 def main():
     listed = subprocess.run([*cargo_mutants(), "--list", "--json", "--diff"], check=True,
                             stdout=subprocess.PIPE).stdout
-    chosen = re.compile(os.environ.get("MUTANTS", ""))
-    mutants = [mutant for mutant in json.loads(listed) if chosen.search(mutant["name"])]
+    chosen = os.environ.get("MUTANTS", "")
+    mutants = [mutant for mutant in json.loads(listed) if chosen in mutant["name"]]
     counts = {"unbuilt": 0, "noticed": 0, "unseen": 0}
     failures = 0
     with tempfile.TemporaryDirectory() as scratch:

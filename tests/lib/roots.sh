@@ -55,6 +55,7 @@ minimal_root() {
 # What this machine needs to reach a mirror and a registry is no part of Debian.
 as_this_machine_reaches_others() {
 	cp /etc/resolv.conf "$root/etc/resolv.conf"
+	echo force-unsafe-io >"$root/etc/dpkg/dpkg.cfg.d/unsafe-io" # it is gone soon
 	apt-config dump | grep '^Acquire::' | grep -v '^Acquire::\(IndexTargets\|Languages\|cdrom\)' \
 		>"$root/etc/apt/apt.conf.d/90mirror"
 	if [ -d /usr/local/share/ca-certificates ]; then

@@ -5,7 +5,7 @@
 # line of README.md is installed to the letter, and make demo and make check are run: as
 # root, and in the first suite once more as a plain user whose HOME is not writable.
 #
-# Not in make check: it takes five minutes for each suite (time limit: 3600 s).
+# Not in make check-all: it takes some minutes for each suite (time limit: 3600 s).
 # It needs root, debootstrap and a mirror. FRESH="bookworm trixie:i386" chooses the suites,
 # with an architecture that is not this machine's. Roots and packages are kept in CACHE
 # ($XDG_CACHE_HOME/libsendfd).
