@@ -81,7 +81,7 @@ programs() {
 		user tests/kernels/seccomp_scenario
 		user tests/kernels/stack_use
 		$(! rust_is 1.85 || echo root tests/model/debug/libsendfd-model)
-		user tests/kernels/signal_storm 100
+		user tests/kernels/signal_storm 30
 		user tests/kernels/soak 15
 	end
 }
