@@ -61,6 +61,22 @@ is "$(printf '%s\n' "$tap_output" | grep 'libsendfd needs')" '' 'whose age is no
 ok 'CARGO_BUILD_TARGET is honoured' env CARGO_BUILD_TARGET="$(rustc -vV | sed -n 's/^host: //p')" \
 	$MAKE -s -C "$source_tree" O="$scratch/target" CARGO="$CARGO" CARGOFLAGS="$CARGOFLAGS"
 
+cat >"$scratch/cross-cc" <<'end'
+#!/bin/sh
+[ "$1" != -dumpmachine ] || { echo s390x-linux-gnu; exit; }
+exec cc "$@"
+end
+cat >"$scratch/telling-cargo" <<'end'
+#!/bin/sh
+echo "the target is $CARGO_BUILD_TARGET" >&2
+exit 1
+end
+chmod +x "$scratch/cross-cc" "$scratch/telling-cargo"
+ok 'a C compiler for another processor is no obstacle' sh -c "! env -u CARGO_BUILD_TARGET \
+	$MAKE -s -C '$source_tree' O='$scratch/cross' CC='$scratch/cross-cc' \
+	CARGO='$scratch/telling-cargo' >'$scratch/says' 2>&1"
+ok 'rustc is given its target' grep -q 'the target is s390x-unknown-linux-gnu' "$scratch/says"
+
 # A directory of crates, as distributions have them, takes the place of the registry.
 if [ -n "$CARGO_VENDOR" ]; then
 	printf '# it was built with CARGO_VENDOR=%s\n' "$CARGO_VENDOR"
