@@ -55,7 +55,8 @@ static void wrong_sends(const char *name, int socket)
               "%s: to descriptor -1 too", name);
     }
     for (size_t i = 0; i < LENGTH(bad_lengths); i++) {
-        size_t len = bad_lengths[i];
+        volatile size_t len =
+            bad_lengths[i]; /* no object is so large: not for gcc to know */
         fails(sendfds_msg(socket, files, 3, no_data, len, 0), EINVAL,
               "%s: sendfds_msg of %zu bytes", name, len);
         fails(sendfds_msg(socket, null_fds, 0, null_data, len, 0), EINVAL,
@@ -91,8 +92,9 @@ static void wrong_receives(const char *name, int socket)
     }
     for (size_t i = 0; i < LENGTH(bad_lengths); i++) {
         int nfds = 3;
-        fails(recvfds_msg(socket, no_fds, &nfds, no_data, bad_lengths[i], 0), EINVAL,
-              "%s: recvfds_msg of %zu bytes", name, bad_lengths[i]);
+        volatile size_t len = bad_lengths[i];
+        fails(recvfds_msg(socket, no_fds, &nfds, no_data, len, 0), EINVAL,
+              "%s: recvfds_msg of %zu bytes", name, len);
     }
     int nfds = 3;
     fails(recvfds_msg(socket, no_fds, &nfds, no_data, 0, 0), EINVAL,
