@@ -85,6 +85,7 @@ logged() {
 	status=$?
 	grep '^skipped:\|[0-9] passed, ' "$scratch/log" >"$scratch/notes"
 	[ "$status" -eq 0 ] && return
+	grep '^not ok' "$scratch/log" | head -n 40
 	tail -n 80 "$scratch/log"
 	return 1
 }
