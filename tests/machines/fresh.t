@@ -41,10 +41,7 @@ made_by_a_user() {
 first=yes
 for one in $FRESH; do
 	choose_root "$one"
-	if ! has_suite >"$scratch/log" 2>&1; then
-		REQUIRE_ALL=0 skip "the mirror has no $suite"
-		continue
-	fi
+	! suite_is_missing || continue
 	tried "$suite $arch: a minimal root" minimal_root
 	tried "$suite $arch: the package lists" logged apt-get -q update
 	tried "$suite $arch: README's package line" \

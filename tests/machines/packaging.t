@@ -10,10 +10,7 @@
 . tests/lib/tap.sh
 . tests/lib/roots.sh
 choose_root "${PACKAGING:=bookworm}"
-if ! has_suite >"$scratch/log" 2>&1; then
-	REQUIRE_ALL=0 skip "the mirror has no $suite"
-	tap_done
-fi
+! suite_is_missing || tap_done
 
 # The source package: what make dist packs, with debian/ from packaging.
 unpack_source() {
