@@ -438,6 +438,35 @@ mod tests {
     }
 
     #[test]
+    fn what_is_kept_moves_together_in_its_order() {
+        // Empty, with padding, and one that claims more than there is: its length is corrected.
+        let other = |data: &[u8]| claiming(HEADER + data.len(), libc::SOL_IP, 7, data);
+        let kept = [other(&[]), other(&[1]), other(&[2; WORD]), other(&[3])];
+        for first in [&[3][..], &[3, 4, 5]] {
+            let mut control = rights(first);
+            for data in [&[][..], &[1], &[2; WORD]] {
+                control.extend(message(libc::SOL_IP, 7, data));
+            }
+            control.extend(rights(&[6]));
+            control.extend(claiming(4096, libc::SOL_IP, 7, &[3]));
+            let mut control = control.into_boxed_slice();
+            let len = retain(&mut control, &mut |message| message.kind == Kind::Other);
+            let found: Vec<&[u8]> = messages(&control[..len]).map(|it| it.bytes).collect();
+            assert_eq!(found, kept);
+            assert_eq!(len, kept.iter().map(|bytes| align(bytes.len())).sum());
+        }
+    }
+
+    #[test]
+    fn where_nothing_is_taken_out_no_padding_is_counted() {
+        let bytes = claiming(HEADER + 1, libc::SOL_IP, 7, &[1]);
+        let mut control = bytes.clone().into_boxed_slice();
+        assert_eq!(retain(&mut control, &mut |_| true), bytes.len());
+        assert_eq!(control[..], bytes);
+        assert_eq!(retain(&mut control, &mut |_| false), 0);
+    }
+
+    #[test]
     fn a_receive_has_room_for_all_that_may_come_beside() {
         let data = [12, 255, 48, 16, SLOT]; // Credentials, label, timestamps, pidfd.
         let all: usize = data.iter().map(|len| align(HEADER + len)).sum();
