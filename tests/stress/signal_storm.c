@@ -250,6 +250,7 @@ static void stop_storm(void)
 /* What a thread is to do. */
 struct work {
     int type, pair[2];
+    bool nonblocking;
     atomic_bool *ended;
 };
 
@@ -362,13 +363,27 @@ static bool allocate(void)
     return right;
 }
 
-/* One side is the slower for some messages, then the other: so that both have to wait. */
-static void dawdle(int n, bool receives)
+/* A slow machine does less in the same rounds. */
+static long enough(long count)
 {
-    if (n / 16 % 2 == receives)
-        for (int i = 0; i < 40; i++)
-            if (!allocate())
-                atomic_fetch_add(&wrong, 1);
+    return (count + slowness - 1) / slowness;
+}
+
+/* Whether the thread that sends, or receives, has had to wait often enough. */
+static bool has_waited(const struct work *work, bool receives)
+{
+    return (work->nonblocking ? would_block : interrupted[receives]) >= enough(20);
+}
+
+/* One side is the slower for some messages, then the other: so that both have to wait.
+ * On a slow machine the other needs longer to come to that. */
+static void dawdle(const struct work *work, int n, bool receives)
+{
+    if (n / 16 % 2 != receives)
+        return;
+    for (int i = 0; i < 40 || (i < 4000 && !has_waited(work, !receives)); i++)
+        if (!allocate())
+            atomic_fetch_add(&wrong, 1);
 }
 
 /* After a wrong one the other thread would wait forever. */
@@ -378,7 +393,7 @@ static void pass_messages(struct work *work, bool receives)
     bool right = true;
     start_storm(work->type);
     for (int n = 0; n < MESSAGES && right; n++) {
-        dawdle(n, receives);
+        dawdle(work, n, receives);
         right = receives ? receive_message(socket, n) : send_message(socket, n);
     }
     if (!right) {
@@ -423,7 +438,7 @@ static void *allocate_till_the_end(void *argument)
 static void run_round(int type, bool nonblocking)
 {
     atomic_bool ended = false;
-    struct work passing = {.type = type}, allocating[2];
+    struct work passing = {.type = type, .nonblocking = nonblocking}, allocating[2];
     pthread_t threads[4];
     socket_pair(type, passing.pair);
     need(set_option(passing.pair[0], SO_SNDBUF, 1)); /* as small as it may be */
@@ -447,12 +462,6 @@ static void run_round(int type, bool nonblocking)
     close_pair(passing.pair);
     close_pair(allocating[0].pair);
     close_pair(allocating[1].pair);
-}
-
-/* A slow machine does less in the same rounds. */
-static long enough(long count)
-{
-    return (count + slowness - 1) / slowness;
 }
 
 static bool was_a_storm(void)
