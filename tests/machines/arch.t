@@ -1,7 +1,7 @@
 #!/bin/sh
 # Runs the library and the C tests on other machines, built with the oldest compiler that
-# Cargo.toml promises, from the oldest crate libc: x86-64, i686 (which x86-64
-# runs natively), and under qemu-user aarch64 and s390x (big-endian). Catches assumptions
+# Cargo.toml promises, from the oldest crate libc: x86-64, i686 (which x86-64 runs
+# natively), and under qemu-system aarch64 and s390x (big-endian). Catches assumptions
 # that are true on x86-64 only: a word of a control message of 8 bytes, little-endian bytes,
 # a length or a time that does not fit into 32 bits, a type that the C library defines
 # differently, an import of the compiler's runtime, and a feature of a later Rust.
@@ -13,6 +13,7 @@
 . tests/lib/tap.sh
 architectures='amd64 arm64 i386 s390x'
 . tests/lib/apt.sh
+. tests/lib/machine.sh
 unset MAKEFLAGS MFLAGS MAKELEVEL
 
 # NAME, Rust's triple, Debian's name of the architecture; x86-64 is this machine.
@@ -36,11 +37,11 @@ took() {
 # --- the compilers -----------------------------------------------------------
 
 packages() {
-	# The compiler, cargo, the crate, their libraries, the emulators, and the libraries of gcc.
+	# The compiler, cargo, the crate, their libraries, and those of gcc.
 	printf '%s\n' rustc cargo librust-libc-dev libstd-rust-1.63 libstd-rust-dev:amd64 libllvm14 \
 		libgit2-1.5 libssh2-1 libhttp-parser2.9 libmbedcrypto7 libmbedtls14 libmbedx509-1 \
 		libcurl3-gnutls libz3-4 libedit2 libbsd0 libmd0 libxml2 libicu72 \
-		qemu-user-static libisl23 libmpc3 libmpfr6 libgmp10
+		libisl23 libmpc3 libmpfr6 libgmp10
 	for machine in $machines; do
 		gnu=${machine%%:*}-linux-gnu
 		debian=${machine##*:}
@@ -133,55 +134,52 @@ judge() {
 	env PATH="$here/bin/$name:$PATH" O="$here/$name" CC="$cc" STRIP="$strip" "tests/package/$1"
 }
 
-# Why a test cannot be run under qemu, if it cannot.
-spoiled_by_qemu() {
-	case $name:$1 in
-	*:close_on_exec | *:unrelated)
-		echo 'it executes itself again, and so needs qemu registered with the kernel'
-		;;
-	*:socket_options)
-		echo 'qemu 7.2 knows neither SO_TIMESTAMPNS nor SO_PASSPIDFD'
-		;;
-	s390x:descriptor_kinds)
-		echo 'qemu 7.2 leaves the bytes of a received eventfd in the order of this machine'
-		;;
-	esac
-}
-
-run_test() {
-	timeout -k 5 150 "$@" </dev/null
-}
-
+# run_natively COMMAND...: each of the programs, after the words of the command.
 run_natively() {
-	run_test "$1"
-}
-
-run_i686() {
-	run_test env LD_LIBRARY_PATH="$root/usr/i686-linux-gnu/lib" "$1"
-}
-
-# What this kernel has and qemu has not is skipped there, with no blame.
-run_under_qemu() {
-	run_test env REQUIRE_ALL=0 "$root/usr/bin/qemu-$name-static" -L "$root/usr/$name-linux-gnu" \
-		-E LD_PRELOAD="$here/$name/qemu_recvmsg.so" "$1"
-}
-
-test_each() {
 	for program in $(programs); do
 		# What is broken there may well hang, each time.
 		if [ $((tap_failures - failures)) -ge 5 ]; then
 			printf '# %s: enough has failed, the rest is not run\n' "$name"
 			return
 		fi
-		reason=
-		[ "$runner" != run_under_qemu ] || reason=$(spoiled_by_qemu "${program##*/}")
-		if [ -n "$reason" ]; then
-			printf '# %s: not %s: %s\n' "$name" "${program##*/c_tests/}" "$reason"
-			continue
-		fi
-		ok "$name: ${program##*/c_tests/}" $runner "$program"
+		ok "$name: ${program##*/c_tests/}" timeout -k 5 150 "$@" "$program"
 		printf '%s\n' "$tap_output" | sed -n 's/^ok .*# SKIP /# skipped: /p' | sort -u
-	done
+	done </dev/null
+}
+
+run_i686() {
+	run_natively env LD_LIBRARY_PATH="$root/usr/i686-linux-gnu/lib"
+}
+
+# One kind as root, the other as a plain user.
+fill_initramfs() {
+	new_initramfs "$busybox" && {
+		printf 'root c_tests/shared/%s\n' $tests
+		printf 'user c_tests/static/%s\n' $tests
+	} >"$initramfs/programs" && copy_programs "$here/$name" "$strip" &&
+		cp "$here/$name/libsendfd.so.1" "$root/usr/$name-linux-gnu/lib"/*.so.[0-9]* "$initramfs/lib"
+}
+
+# run_under_qemu IMAGE QEMU...: with the kernel of Debian's package IMAGE.
+run_under_qemu() {
+	package=$(kernel_package bookworm "$1:$debian")
+	kernel=$(cached bookworm "$package" '*vmlinuz*')
+	busybox=$(cached bookworm "busybox-static:$debian" '*/bin/busybox')
+	ok "$name: a kernel comes from the mirror: ${package#linux-image-}" test -s "$kernel"
+	ok "$name: the initramfs is made" fill_initramfs
+	shift
+	[ "$tap_failures" -ne "$failures" ] || run_machine "$name" "$kernel" "$@"
+}
+
+run_aarch64() {
+	run_under_qemu linux-image-cloud-arm64 qemu-system-aarch64 -accel tcg,thread=multi -cpu max,pauth-impdef=on -M virt \
+		-nodefaults -serial stdio -append 'console=ttyAMA0 quiet loglevel=0 panic=-1'
+}
+
+run_s390x() {
+	run_under_qemu linux-image-s390x qemu-system-s390x -accel tcg,thread=multi -cpu max -M s390-ccw-virtio \
+		-nodefaults -chardev stdio,id=console -device sclpconsole,chardev=console \
+		-append 'console=ttysclp0 quiet loglevel=0 panic=-1'
 }
 
 # The words of control messages have 4 bytes here.
@@ -201,7 +199,7 @@ test_machine() {
 	[ "$tap_failures" -eq "$failures" ] || return 0
 	ok "$name: the exports are those of the map" judge exports.t
 	ok "$name: the shared object needs the C library only, and is sound" judge shared_object.t
-	test_each
+	$runner
 	took "$name: testing"
 }
 
@@ -212,30 +210,27 @@ this_machine() {
 	test_machine build
 }
 
+# other_machine NAME TRIPLE DEBIAN
 other_machine() {
-	name=$1 triple=$2 cc=$here/bin/$1/gcc strip=$here/bin/$1/strip runner=run_under_qemu
-	# qemu finds the loader itself.
-	interpreter=
-	if [ "$name" = i686 ]; then
-		runner=run_i686
-		interpreter=-Wl,--dynamic-linker=$root/usr/i686-linux-gnu/lib/ld-linux.so.2
-	fi
-	mkdir -p "$here/$name"
-	ok "$name: the fix for qemu compiles" "$cc" -std=c11 -D_GNU_SOURCE -Wall -Wextra \
-		-Wpedantic -Werror -O2 -fPIC -shared -o "$here/$name/qemu_recvmsg.so" tests/machines/qemu_recvmsg.c
+	name=$1 triple=$2 debian=$3 cc=$here/bin/$1/gcc strip=$here/bin/$1/strip runner=run_$1
+	interpreter= # an initramfs has it where programs look for it
+	[ "$name" != i686 ] || interpreter=-Wl,--dynamic-linker=$root/usr/i686-linux-gnu/lib/ld-linux.so.2
 	test_machine build_across LDFLAGS="$interpreter"
 	[ "$name" != i686 ] || ok "$name: the unit tests of control messages" unit_tests_i686
 }
 
 # --- all of them ---------------------------------------------------------------
 
-if [ "$(uname -m)" != x86_64 ] || ! can_ask_for_packages; then
-	skip 'no x86-64 machine with apt and a mirror of Debian'
+for command in qemu-system-aarch64 qemu-system-s390x cpio; do
+	have "$command" || missing="${missing-} $command"
+done
+if [ "$(uname -m)" != x86_64 ] || [ -n "${missing-}" ] || ! can_ask_for_packages; then
+	skip "other machines: they need x86-64, a mirror of Debian, qemu-system-arm, qemu-system-misc, cpio${missing+; not found:$missing}"
 	tap_done
 fi
 mkdir -p "$CACHE"
 if ! fetch; then
-	skip "the mirror has not all of Debian 12's rustc, cross compilers and qemu"
+	skip "the mirror has not all of Debian 12's rustc and cross compilers"
 	tap_done
 fi
 wrap_compilers
@@ -247,9 +242,9 @@ is "$(basename "$root"/usr/share/cargo/registry/libc-*)" \
 	'the crate libc is the oldest that it promises'
 this_machine
 for machine in $machines; do
-	IFS=: read -r name triple _ <<-end
+	IFS=: read -r name triple debian <<-end
 		$machine
 	end
-	other_machine "$name" "$triple"
+	other_machine "$name" "$triple" "$debian"
 done
 tap_done

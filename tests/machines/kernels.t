@@ -12,43 +12,10 @@
 # Not in make check: it takes some minutes for each kernel (time limit: 3600 s).
 . tests/lib/tap.sh
 . tests/lib/apt.sh
-scratch_directory
+. tests/lib/machine.sh
 . tests/faults/scenario.sh
-: "${KERNELS:=bullseye-security bookworm-security}" "${KERNEL_TIMEOUT:=800}"
+: "${KERNELS:=bullseye-security bookworm-security}"
 : "${APPARMOR_PARSER:=apparmor_parser}" # 5.0 distinguishes the calls on a socket, as Linux 7.0 does
-vm=
-trap '[ -z "$vm" ] || kill $vm 2>/dev/null; rm -rf "$scratch"' EXIT
-root=$scratch/root
-
-# --- what is booted ------------------------------------------------------------
-
-# The package of the newest kernel in a suite: linux-image-*, and from 7.0 on
-# linux-binary-*, which has the kernel alone.
-kernel_package() {
-	image=$(apt_in "$1" apt-cache show linux-image-cloud-amd64 |
-		sed -n 's/^Depends:.*\(linux-image-[^ ,]*\).*/\1/p' | head -n 1)
-	binary=linux-binary-${image#linux-image-}
-	if apt_in "$1" apt-cache show "$binary" >/dev/null 2>&1; then
-		echo "$binary"
-	else
-		echo "$image"
-	fi
-}
-
-# cached SUITE PACKAGE PATTERN: the path of a file of that pattern in a package.
-cached() {
-	[ -n "$2" ] || return
-	version=$(apt_in "$1" apt-cache show "$2" | sed -n 's/^Version: //p' | head -n 1)
-	file=$CACHE/kernels/$2_$version
-	if [ ! -s "$file" ]; then
-		rm -rf "$scratch/unpacked" && mkdir -p "$scratch/unpacked" "$CACHE/kernels" || return
-		(cd "$scratch/unpacked" && apt_in "$1" apt-get -q download "$2" &&
-			dpkg-deb --fsys-tarfile ./*.deb | tar -x --wildcards "$3") >"$scratch/log" 2>&1 || return
-		cp "$(find "$scratch/unpacked" -type f -path "$3" | head -n 1)" "$file.new" &&
-			mv "$file.new" "$file" || return
-	fi
-	echo "$file"
-}
 
 # --- what runs there -----------------------------------------------------------
 
@@ -90,91 +57,32 @@ programs() {
 copy_libraries() {
 	while read -r _ program _; do
 		ldd "$O/$program"
-	done <"$root/programs" | sed -n 's|.*=> \(/[^ ]*\) .*|\1|p; s|^[[:space:]]*\(/[^ ]*\) .*|\1|p' |
+	done <"$initramfs/programs" | sed -n 's|.*=> \(/[^ ]*\) .*|\1|p; s|^[[:space:]]*\(/[^ ]*\) .*|\1|p' |
 		sort -u >"$scratch/libraries"
 	while read -r library; do
 		case $library in
-		*/ld-*) cp -L "$library" "$root/lib64" ;;
-		*) cp -L "$library" "$root/lib" ;;
+		*/ld-*) cp -L "$library" "$initramfs/lib64" ;;
+		*) cp -L "$library" "$initramfs/lib" ;;
 		esac || return
 	done <"$scratch/libraries"
-}
-
-copy_programs() {
-	programs >"$root/programs"
-	while read -r _ program _; do
-		mkdir -p "$root/${program%/*}" && ${STRIP:-strip} -o "$root/$program" "$O/$program" || return
-	done <"$root/programs"
 }
 
 # AppArmor's policy as the kernel loads it.
 compile_policy() {
 	$APPARMOR_PARSER --skip-kernel-load --skip-cache --features-file tests/machines/apparmor.features \
-		--ofile "$root/policy" tests/machines/apparmor.profiles
+		--ofile "$initramfs/policy" tests/machines/apparmor.profiles
 }
 
-initramfs() {
-	mkdir -p "$root" && cd "$root" && mkdir bin etc proc sys dev tmp lib lib64 && cd "$OLDPWD" || return
-	cp "$busybox" "$root/bin/busybox" && chmod +x "$root/bin/busybox" || return
-	for applet in $("$root/bin/busybox" --list); do
-		[ "$applet" = busybox ] || ln -s busybox "$root/bin/$applet"
-	done
-	printf 'root:x:0:0::/:/bin/sh\nuser:x:1000:1000::/:/bin/sh\n' >"$root/etc/passwd"
-	printf 'root:x:0:\nuser:x:1000:\n' >"$root/etc/group"
-	copy_programs && copy_libraries && compile_policy || return
-	cp tests/machines/kernels-init "$root/init" && chmod +x "$root/init" || return
-	(cd "$root" && find . | bin/busybox cpio -o -H newc -R 0:0) | gzip -1 >"$scratch/initramfs"
+fill_initramfs() {
+	new_initramfs "$busybox" && programs >"$initramfs/programs" &&
+		copy_programs "$O" "${STRIP:-strip}" && copy_libraries && compile_policy
 }
 
-# --- running it ----------------------------------------------------------------
-
-# In the background, where a kill reaches timeout(1).
-machine() {
-	exec timeout -k 5 "$KERNEL_TIMEOUT" qemu-system-x86_64 -accel tcg,thread=multi -cpu max -M q35 \
-		-m 512 -smp 2 -nodefaults -no-reboot -display none -serial stdio \
-		-kernel "$1" -initrd "$scratch/initramfs" \
-		-append 'console=ttyS0 quiet loglevel=0 panic=-1 security=apparmor' </dev/null 2>"$scratch/log"
-}
-
-# boot KERNEL NAME: each program that it runs is a test here; sets whether it began and ended.
-boot() {
-	began='' ended=''
-	rm -f "$scratch/console"
-	mkfifo "$scratch/console"
-	machine "$1" >"$scratch/console" &
-	vm=$!
-	while IFS= read -r line; do
-		line=$(printf '%s' "$line" | tr -d '\r')
-		case $line in
-		'# begin '*) began=yes ;;
-		'# end') ended=yes ;;
-		esac
-		case $line in
-		'ok - '*) ok "$2: ${line#ok - }" true ;;
-		'not ok - '*) ok "$2: ${line#not ok - }" false ;;
-		*) printf '# %s\n' "${line#\# }" ;;
-		esac
-	done <"$scratch/console"
-	wait $vm
-}
-
-test_kernel() {
-	started=$(date +%s)
-	# Emulation of two processors at once has made 6.12 stop while it boots.
-	for _ in 1 2 3; do
-		boot "$1" "$2"
-		[ -z "$began" ] || break
-	done
-	is "${began:-no} ${ended:-no}" 'yes yes' "$2 boots, and runs everything"
-	[ -n "$ended" ] || sed 's/^/# /' "$scratch/log"
-	printf '# %s: %d s\n' "$2" $(($(date +%s) - started))
-}
-
-for command in qemu-system-x86_64 $APPARMOR_PARSER; do
+for command in qemu-system-x86_64 cpio $APPARMOR_PARSER; do
 	have "$command" || missing="${missing-} $command"
 done
 if [ "$(uname -m)" != x86_64 ] || [ -n "${missing-}" ] || ! can_ask_for_packages; then
-	skip "other kernels: they need x86-64, a mirror of Debian, qemu-system-x86, apparmor${missing+; not found:$missing}"
+	skip "other kernels: they need x86-64, a mirror of Debian, qemu-system-x86, cpio, apparmor${missing+; not found:$missing}"
 	tap_done
 fi
 has_suite bookworm
@@ -184,7 +92,7 @@ busybox=$(cached bookworm busybox-static '*/bin/busybox')
 	tap_done
 }
 build_programs
-ok 'the initramfs is made' initramfs
+ok 'the initramfs is made' fill_initramfs
 [ "$tap_failures" -eq 0 ] || tap_done
 for suite in $KERNELS; do
 	has_suite "$suite"
@@ -199,9 +107,11 @@ for suite in $KERNELS; do
 		continue
 		;;
 	esac
-	package=$(kernel_package "$suite")
+	package=$(kernel_package "$suite" linux-image-cloud-amd64)
 	kernel=$(cached "$suite" "$package" '*vmlinuz*')
 	ok "$suite: a kernel comes from the mirror: ${package#linux-*-}" test -s "$kernel"
-	[ -z "$kernel" ] || test_kernel "$kernel" "$(printf '%s' "${package#linux-*-}" | sed 's/-cloud.*//')"
+	[ -z "$kernel" ] || run_machine "$(printf '%s' "${package#linux-*-}" | sed 's/-cloud.*//')" "$kernel" \
+		qemu-system-x86_64 -accel tcg,thread=multi -cpu max -M q35 -nodefaults -serial stdio \
+		-append 'console=ttyS0 quiet loglevel=0 panic=-1 security=apparmor'
 done
 tap_done
