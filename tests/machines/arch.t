@@ -4,7 +4,8 @@
 # natively), and under qemu-system aarch64 and s390x (big-endian). Catches assumptions
 # that are true on x86-64 only: a word of a control message of 8 bytes, little-endian bytes,
 # a length or a time that does not fit into 32 bits, a type that the C library defines
-# differently, an import of the compiler's runtime, and a feature of a later Rust.
+# differently, an import of the compiler's runtime, and a feature of a later Rust. For
+# aarch64 HARDENING=full builds it, and the kernel enforces BTI and PAC.
 #
 # The compilers are Debian 12's own packages, rustc 1.63 and its cargo among them, which
 # build from Debian's crate libc. They are unpacked below $CACHE, and used again.
@@ -131,7 +132,8 @@ build_across() {
 
 # judge CHECK: one of the checks of the library, with the tools of its machine.
 judge() {
-	env PATH="$here/bin/$name:$PATH" O="$here/$name" CC="$cc" STRIP="$strip" "tests/package/$1"
+	env PATH="$here/bin/$name:$PATH" O="$here/$name" CC="$cc" STRIP="$strip" HARDENING="${HARDENING:-}" \
+		"tests/package/$1"
 }
 
 # run_natively COMMAND...: each of the programs, after the words of the command.
@@ -156,6 +158,7 @@ fill_initramfs() {
 	new_initramfs "$busybox" && {
 		printf 'root c_tests/shared/%s\n' $tests
 		printf 'user c_tests/static/%s\n' $tests
+		[ "$name" != aarch64 ] || echo root tests/branch_protection
 	} >"$initramfs/programs" && copy_programs "$here/$name" "$strip" &&
 		cp "$here/$name/libsendfd.so.1" "$root/usr/$name-linux-gnu/lib"/*.so.[0-9]* "$initramfs/lib"
 }
@@ -172,6 +175,9 @@ run_under_qemu() {
 }
 
 run_aarch64() {
+	mkdir -p "$here/$name/tests"
+	ok "$name: the test of BTI compiles" "$cc" -std=c11 -Wall -Wextra -Werror -D_GNU_SOURCE -Iinclude -Ic_tests \
+		-o "$here/$name/tests/branch_protection" tests/machines/branch_protection.c c_tests/tap.c -L"$here/$name" -lsendfd
 	run_under_qemu linux-image-cloud-arm64 qemu-system-aarch64 -accel tcg,thread=multi -cpu max,pauth-impdef=on -M virt \
 		-nodefaults -serial stdio -append 'console=ttyAMA0 quiet loglevel=0 panic=-1'
 }
@@ -215,7 +221,9 @@ other_machine() {
 	name=$1 triple=$2 debian=$3 cc=$here/bin/$1/gcc strip=$here/bin/$1/strip runner=run_$1
 	interpreter= # an initramfs has it where programs look for it
 	[ "$name" != i686 ] || interpreter=-Wl,--dynamic-linker=$root/usr/i686-linux-gnu/lib/ld-linux.so.2
-	test_machine build_across LDFLAGS="$interpreter"
+	HARDENING=
+	[ "$name" != aarch64 ] || HARDENING=full
+	test_machine build_across LDFLAGS="$interpreter" HARDENING="$HARDENING"
 	[ "$name" != i686 ] || ok "$name: the unit tests of control messages" unit_tests_i686
 }
 

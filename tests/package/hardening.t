@@ -12,10 +12,6 @@ aarch64*) properties='BTI PAC' ;;
 	tap_done
 	;;
 esac
-if ! rust_is 1.85; then
-	skip 'hardening: the options of rustc are others before 1.85'
-	tap_done
-fi
 
 hardened() {
 	env -u MAKEFLAGS -u MFLAGS -u MAKELEVEL "$MAKE" -s O="$scratch/build" HARDENING="$1" all

@@ -10,10 +10,17 @@ dynamic_entry() {
 	printf '%s\n' "$dynamic" | sed -n "s/.*($1).*\[\(.*\)\]/\1/p" | tr '\n' ' '
 }
 
+# Where the stack protector has its value: a variable of the loader, or thread-local.
+guard_in='' guard=''
+case ${HARDENING:-}:$($CC -dumpmachine) in
+full:aarch64*) guard_in='ld-linux-aarch64.so.1 ' guard='__stack_chk_fail __stack_chk_guard' ;;
+full:*) guard=__stack_chk_fail ;;
+esac
+
 is "$(dynamic_entry SONAME)" 'libsendfd.so.1 ' 'SONAME'
 is "$(readlink "$library")" "libsendfd.so.$VERSION" 'libsendfd.so is a link to the versioned file'
 is "$(readlink "$O/libsendfd.so.1")" "libsendfd.so.$VERSION" 'libsendfd.so.1 is one too'
-is "$(dynamic_entry NEEDED)" 'libc.so.6 ' 'needs the C library only'
+is "$(dynamic_entry NEEDED)" "libc.so.6 $guard_in" 'needs the C library only'
 is "$(dynamic_entry RPATH)$(dynamic_entry RUNPATH)" '' 'no RPATH'
 ok 'all symbols are bound at load' sh -c "printf '%s' \"\$1\" | grep -q BIND_NOW" - "$dynamic"
 ok 'no text relocations' sh -c "! printf '%s' \"\$1\" | grep -q TEXTREL" - "$dynamic"
@@ -26,7 +33,7 @@ allowed='sendmsg recvmsg getsockname getsockopt fcntl syscall nanosleep __errno_
 # The start-up files of the C compiler add the weak ones.
 imports=$(nm -D --undefined-only "$library" | awk '$1 == "U" { sub(/@.*/, "", $2); print $2 }')
 for import in $imports; do
-	case " $allowed " in
+	case " $allowed $guard " in
 	*" $import "*) ok "may import $import" true ;;
 	*) ok "may import $import" false ;;
 	esac
