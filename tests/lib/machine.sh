@@ -10,11 +10,17 @@ scratch_directory
 initramfs=$scratch/initramfs
 trap '[ -z "$vm" ] || kill $vm 2>/dev/null; rm -rf "$scratch"' EXIT
 
-# kernel_package SUITE IMAGE: the package of the newest kernel in a suite: linux-image-*, and
-# from 7.0 on linux-binary-*, which has the kernel alone.
+# kernel_package SUITE IMAGE [RELEASE]: the package of the newest kernel in a suite, or of the
+# newest that begins so: linux-image-*, and from 7.0 on linux-binary-*, which has the kernel
+# alone.
 kernel_package() {
-	image=$(apt_in "$1" apt-cache show "$2" |
-		sed -n 's/^Depends:.*\(linux-image-[^ ,]*\).*/\1/p' | head -n 1)
+	if [ "${3-}" ]; then
+		image=$(apt_in "$1" apt-cache search --names-only "^linux-image-$3[.].*-${2#linux-image-}\$" |
+			cut -d ' ' -f 1 | sort -V | tail -n 1)
+	else
+		image=$(apt_in "$1" apt-cache show "$2" |
+			sed -n 's/^Depends:.*\(linux-image-[^ ,]*\).*/\1/p' | head -n 1)
+	fi
 	[ "${2#*:}" = "$2" ] || image=$image:${2#*:}
 	binary=linux-binary-${image#linux-image-}
 	if apt_in "$1" apt-cache show "$binary" >/dev/null 2>&1; then

@@ -3,11 +3,11 @@
 # Catches a call, an errno or a control message that an older or a newer kernel has
 # otherwise, and an answer of AppArmor that the library misreads (apparmor.c).
 #
-# KERNELS="bullseye-security trixie-backports" names the suites whose newest
-# linux-image-cloud-amd64 is booted. Its initramfs has busybox, the C library of this
-# machine, and programs that need no compiler: the C tests, as root and as a plain user, the
-# scenario with failing calls and under seccomp, the measurement of the stack, the model,
-# the signal storm and a short soak. What is downloaded is kept in CACHE.
+# KERNELS="bullseye-security trixie-backports/7.0" names the suites whose newest
+# linux-image-cloud-amd64, or newest of a release, is booted. Its initramfs has busybox, the
+# C library of this machine, and programs that need no compiler: the C tests, as root and as
+# a plain user, the scenario with failing calls and under seccomp, the measurement of the
+# stack, the model, the signal storm and a short soak. What is downloaded is kept in CACHE.
 #
 # Not in make check: it takes some minutes for each kernel (time limit: 3600 s).
 . tests/lib/tap.sh
@@ -94,7 +94,9 @@ busybox=$(cached bookworm busybox-static '*/bin/busybox')
 build_programs
 ok 'the initramfs is made' fill_initramfs
 [ "$tap_failures" -eq 0 ] || tap_done
-for suite in $KERNELS; do
+for wanted in $KERNELS; do
+	suite=${wanted%/*} release=
+	case $wanted in */*) release=${wanted#*/} ;; esac
 	has_suite "$suite"
 	case $? in
 	0) ;;
@@ -107,7 +109,7 @@ for suite in $KERNELS; do
 		continue
 		;;
 	esac
-	package=$(kernel_package "$suite" linux-image-cloud-amd64)
+	package=$(kernel_package "$suite" linux-image-cloud-amd64 $release)
 	kernel=$(cached "$suite" "$package" '*vmlinuz*')
 	ok "$suite: a kernel comes from the mirror: ${package#linux-*-}" test -s "$kernel"
 	[ -z "$kernel" ] || run_machine "$(printf '%s' "${package#linux-*-}" | sed 's/-cloud.*//')" "$kernel" \
