@@ -70,7 +70,9 @@ static void two_descriptors(void)
     int narrow = classic_recvfd(pair[1]);
     bool lost = narrow >= 0 && count_fds() == before + 1;
     int wide = spacious_recvfd(pair[1]);
-    bool leaked = wide >= 0 && count_fds() == before + 3;
+    /* CMSG_SPACE pads, so that there is room for two, on 64-bit machines only. */
+    int more = CMSG_SPACE(sizeof(int)) > CMSG_LEN(sizeof(int)) ? 2 : 1;
+    bool leaked = wide >= 0 && count_fds() == before + 1 + more;
     before = count_fds();
     row("A message brings two descriptors",
         lost && leaked ? "the second is lost, or leaks with `CMSG_SPACE`" : ELSE,
