@@ -6,7 +6,8 @@
 #
 # Not in make check-all: it takes some minutes (time limit: 2400 s).
 # It needs root, debootstrap and a mirror. PACKAGING="bookworm" is the suite. Their build
-# would run make check, as check-fresh does: PACKAGING_CHECK=1 lets it.
+# would run make check, as check-fresh does: PACKAGING_CHECK=1 lets it. PACKAGING_CROSS=arm64
+# builds them for that architecture, too.
 . tests/lib/tap.sh
 . tests/lib/roots.sh
 choose_root "${PACKAGING:=bookworm}"
@@ -61,4 +62,14 @@ for test in c python perl ruby; do
 done
 tried 'and purged' in_source 'apt-get purge -q -y "*sendfd*"'
 is "$(left_behind)" '' 'and leave nothing'
+if [ "${PACKAGING_CROSS:-}" ]; then
+	cross=$PACKAGING_CROSS
+	tried "the build dependencies for $cross" in_source "dpkg --add-architecture $cross &&
+		apt-get -q update && apt-get install -q -y --no-install-recommends crossbuild-essential-$cross &&
+		apt-get build-dep -q -y --no-install-recommends --arch-only -a$cross -Pcross,nocheck ."
+	tried "they build for $cross" in_source "DEB_BUILD_OPTIONS=nocheck unshare --net \
+		dpkg-buildpackage -us -uc -B -a$cross -Pcross,nocheck"
+	ok "the library is that of $cross" in_source "dpkg-deb -x ../libsendfd1_*_$cross.deb ../$cross &&
+		readelf -h ../$cross/usr/lib/\$(dpkg-architecture -a$cross -qDEB_HOST_MULTIARCH)/libsendfd.so.1"
+fi
 tap_done
