@@ -6,10 +6,6 @@
 : "${O:=build}"
 library=$(realpath "$O")
 export LIBSENDFD="$library/libsendfd.so.1"
-# Enough to have 1000 open and in flight beside other tests, and not too many to use
-# them up.
-# shellcheck disable=SC3045 # dash and bash have it
-ulimit -S -n 4096 2>/dev/null || :
 scratch_directory
 . tests/lib/processes.sh
 

@@ -30,8 +30,7 @@ prints() {
 	expected=$1
 	name=$2
 	shift 2
-	# shellcheck disable=SC3045 # dash, bash and busybox have it
-	is "$(ulimit -n 100 && $limited "$examples/$name" "$@" 2>&1 || echo "status $?")" \
+	is "$($limited "$examples/$name" "$@" 2>&1 || echo "status $?")" \
 		"$expected" "$name"
 }
 
