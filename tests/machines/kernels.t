@@ -15,7 +15,9 @@
 . tests/lib/machine.sh
 . tests/faults/scenario.sh
 : "${KERNELS:=bullseye-security bookworm-security}"
-: "${APPARMOR_PARSER:=apparmor_parser}" # 5.0 distinguishes the calls on a socket, as Linux 7.0 does
+: "${APPARMOR_PARSER:=apparmor_parser}"
+# From 5.0 on the parser distinguishes the calls on a socket, as Linux 7.0 does; older kernels
+# enforce only the policy of an older one.
 
 # --- what runs there -----------------------------------------------------------
 
