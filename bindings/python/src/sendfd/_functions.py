@@ -5,15 +5,17 @@ from __future__ import annotations
 
 import ctypes
 from array import array
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from select import POLLIN, POLLOUT
-from typing import Any
+from typing import Any, TypeVar
 
 from sendfd import _calls
 from sendfd._calls import MAX_FDS, File, Outcomes, address_of, c_int, fileno, filenos
 from sendfd._calls import invoke, owner, places, until_done
 from sendfd._library import library
 from sendfd._objects import separate
+
+_T = TypeVar("_T")
 
 
 def sendfd(socket: File, fd: File) -> None:
@@ -89,6 +91,13 @@ def recvfds_all(socket: File, nfds: int) -> list[int]:
     an attribute received: a list of the Descriptors that came before. They are closed
     when it goes, if nobody has taken them.
     """
+    return receive_all(array.tolist, socket, nfds)
+
+
+def receive_all(
+    make: Callable[[array[int]], list[_T]], socket: File, nfds: int
+) -> list[_T]:
+    """recvfds_all, with what is to be made of the numbers."""
     numbers = places(c_int(nfds))
     held = owner(numbers)
     outcomes = Outcomes()
@@ -101,7 +110,7 @@ def recvfds_all(socket: File, nfds: int) -> list[int]:
 
     try:
         until_done(POLLIN, receive, socket)
-        fds = numbers.tolist()
+        fds = make(numbers)
         del numbers[:]
         return fds
     except BaseException as error:
@@ -140,6 +149,17 @@ def recvfds_msg(
 ) -> tuple[bytes, list[int]]:
     """Receives up to length bytes and up to max_fds descriptors that came with them,
     none is fine: (bytes, list of numbers)."""
+    return receive_message(array.tolist, socket, max_fds, length, flags)
+
+
+def receive_message(
+    make: Callable[[array[int]], list[_T]],
+    socket: File,
+    max_fds: int,
+    length: int,
+    flags: int,
+) -> tuple[bytes, list[_T]]:
+    """recvfds_msg, with what is to be made of the numbers."""
     max_fds = c_int(min(max_fds, MAX_FDS))
     block = bytearray(length)
     data = (ctypes.c_char * length).from_buffer(block)
@@ -160,7 +180,8 @@ def recvfds_msg(
 
     try:
         got = until_done(POLLIN, receive, socket, flags=flags)
-        message = bytes(memoryview(block)[:got]), numbers[: count[0]].tolist()
+        del numbers[count[0] :]
+        message = bytes(memoryview(block)[:got]), make(numbers)
         del numbers[:]
         return message
     except BaseException:

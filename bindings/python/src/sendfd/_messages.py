@@ -8,13 +8,15 @@ import os
 import socket as _socket
 import struct
 from array import array
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from select import POLLIN, POLLOUT
-from typing import Any, NamedTuple, Optional
+from typing import Any, NamedTuple, Optional, TypeVar
 
 from sendfd._calls import MAX_FDS, File, Finalizer, address_of, c_int, fileno, filenos
 from sendfd._calls import invoke, owner, places, until_done
 from sendfd._library import Buffer, MessageHeader, library
+
+_M = TypeVar("_M")
 
 #: A flag of recvfds_msghdr: where a receive would fail for what became of descriptors,
 #: it hands over the data and those that came, with MSG_CTRUNC in the flags.
@@ -52,10 +54,14 @@ class Message(NamedTuple):
 
     @property
     def credentials(self) -> Optional[Credentials]:
-        for level, kind, data in self.ancdata:
-            if (level, kind) == (_socket.SOL_SOCKET, _socket.SCM_CREDENTIALS):
-                return Credentials(*struct.unpack("iII", data))
-        return None
+        return credentials_in(self.ancdata)
+
+
+def credentials_in(ancdata: list[tuple[int, int, bytes]]) -> Optional[Credentials]:
+    for level, kind, data in ancdata:
+        if (level, kind) == (_socket.SOL_SOCKET, _socket.SCM_CREDENTIALS):
+            return Credentials(*struct.unpack("iII", data))
+    return None
 
 
 def sendfds_msghdr(
@@ -111,6 +117,19 @@ def recvfds_msghdr(
     lost because a descriptor is; fds may have -1 for one that was refused. A pidfd in
     ancdata is the caller's to close.
     """
+    return receive_header(Message, array.tolist, socket, max_fds, buffers, ancbufsize, flags)
+
+
+def receive_header(
+    kind: Callable[..., _M],
+    make: Callable[[array[int]], list[Any]],
+    socket: File,
+    max_fds: int,
+    buffers: Iterable[Any],
+    ancbufsize: int,
+    flags: int,
+) -> _M:
+    """recvfds_msghdr, with the kind of message, and what is to be made of the numbers."""
     max_fds = c_int(min(max_fds, MAX_FDS))
     name = ctypes.create_string_buffer(_ADDRESS_ROOM)
     control = ctypes.create_string_buffer(ancbufsize)
@@ -139,9 +158,10 @@ def recvfds_msghdr(
 
     try:
         length = until_done(POLLIN, receive, socket, flags=flags)
-        received = Message(
+        del numbers[count[0] :]
+        received = kind(
             length,
-            numbers[: count[0]].tolist(),
+            make(numbers),
             list(_control_messages(control.raw[: message.controllen])),
             message.flags,
             _decoded(name.raw[: message.namelen]),
