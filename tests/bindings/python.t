@@ -60,10 +60,15 @@ ok 'pip installs it offline' $limited "$python" -m pip install --quiet --no-buil
 ok 'py.typed is installed' test -f "$scratch/prefix/sendfd/py.typed"
 export PYTHONPATH="$scratch/prefix"
 
-# The lines of the README are a program.
-awk '/^## / { use = $2 == "Use" } use && sub(/^    /, "")' bindings/python/README.md \
-	>"$scratch/readme.py"
-is "$($limited "$python" "$scratch/readme.py")" "$(cat /etc/hosts; echo)" "the README's example"
+# example SECTION: the lines of the README are a program.
+example() {
+	awk -v section="## $1" '/^## / { here = $0 == section } here && sub(/^    /, "")' \
+		bindings/python/README.md >"$scratch/readme.py"
+	is "$($limited "$python" "$scratch/readme.py")" "$(cat /etc/hosts; echo)" \
+		"the README's example: $1"
+}
+example 'Use'
+example 'With asyncio'
 
 header=$("$python" -c 'import sysconfig; print(sysconfig.get_paths()["include"])')/Python.h
 if have "${CC%% *}" && [ -f "$header" ]; then

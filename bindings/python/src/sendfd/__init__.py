@@ -24,6 +24,8 @@ Signal handlers run while a call waits. If they raise (Ctrl-C), so does the call
 not, it goes on. A socket with a timeout raises TimeoutError when it is over, and a
 non-blocking one BlockingIOError at once. The timeout is for all of a call.
 
+sendfd.aio has them for asyncio.
+
 The library is the one that the environment variable LIBSENDFD names (not in a set-id
 program), or a copy in this package, or the system's libsendfd.so.1.
 """

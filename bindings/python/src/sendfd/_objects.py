@@ -239,14 +239,17 @@ def recv_descriptors(socket: File, max_fds: int) -> list[Descriptor]:
 
 
 def separate(numbers: array[int]) -> list[Descriptor]:
-    """Gives each descriptor an owner of its own."""
+    """Gives each descriptor an owner of its own; for a -1, one that is closed."""
     descriptors = []
     for index, fd in enumerate(numbers):
         descriptor = Descriptor._empty()
-        _in_one_step(
-            partial(descriptor._numbers.__setitem__, 0, fd),
-            partial(numbers.__setitem__, index, -1),
-        )
+        if fd < 0:
+            descriptor.close()
+        else:
+            _in_one_step(
+                partial(descriptor._numbers.__setitem__, 0, fd),
+                partial(numbers.__setitem__, index, -1),
+            )
         descriptors.append(descriptor)
     return descriptors
 
