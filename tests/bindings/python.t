@@ -55,9 +55,14 @@ cp -R bindings/python "$scratch/source"
 has setuptools python3-setuptools || tap_done
 has wheel python3-wheel || tap_done
 has pip python3-pip || tap_done
+ok 'pip builds a wheel with the library offline' env SENDFD_BUNDLE="$LIBSENDFD" $limited \
+	"$python" -m pip wheel --quiet --no-build-isolation --no-index --wheel-dir "$scratch" \
+	"$scratch/source"
 ok 'pip installs it offline' $limited "$python" -m pip install --quiet --no-build-isolation \
 	--no-index --target "$scratch/prefix" "$scratch/source"
 ok 'py.typed is installed' test -f "$scratch/prefix/sendfd/py.typed"
+ok 'the library is installed only if it is named' \
+	test ! -e "$scratch/prefix/sendfd/libsendfd.so.1"
 export PYTHONPATH="$scratch/prefix"
 
 # example SECTION: the lines of the README are a program.
@@ -69,6 +74,24 @@ example() {
 }
 example 'Use'
 example 'With asyncio'
+
+# The wheel works without a library of the system, and is tagged for this platform.
+wheel=$(echo "$scratch"/sendfd-*.whl)
+platform=$("$python" -c 'import sysconfig; print(sysconfig.get_platform())' | tr .- __)
+is "${wheel##*-}" "$platform.whl" 'the wheel with the library is for this platform'
+ok 'pip installs the wheel offline' $limited "$python" -m pip install --quiet --no-index \
+	--target "$scratch/bundled" "$wheel"
+cat >"$scratch/bundled.py" <<'end'
+import os, socket, sendfd
+
+left, right = socket.socketpair()
+sendfd.sendfd(left, left)
+with sendfd.recv_socket(right) as received:
+    assert os.path.sameopenfile(received.fileno(), left.fileno())
+print(*{line.split()[-1] for line in open("/proc/self/maps") if "libsendfd" in line})
+end
+is "$(env -u LIBSENDFD PYTHONPATH="$scratch/bundled" $limited "$python" "$scratch/bundled.py" 2>&1)" \
+	"$scratch/bundled/sendfd/libsendfd.so.1" 'it works, with the library in it'
 
 header=$("$python" -c 'import sysconfig; print(sysconfig.get_paths()["include"])')/Python.h
 if have "${CC%% *}" && [ -f "$header" ]; then

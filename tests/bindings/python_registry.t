@@ -17,6 +17,9 @@ if ! $limited "$scratch/venv/bin/pip" download --quiet --no-deps --dest "$scratc
 fi
 cd "$scratch/source" || exit 1
 ok 'pip installs it, and what its tests need' $limited ../venv/bin/pip install --quiet '.[test]'
+ok 'pip builds a wheel with the library' env SENDFD_BUNDLE="$LIBSENDFD" $limited ../venv/bin/pip \
+	wheel --quiet --wheel-dir .. .
+ok 'which has it' sh -c '../venv/bin/python -m zipfile -l ../sendfd-*.whl | grep /libsendfd.so.1'
 ok 'mypy --strict' $limited ../venv/bin/mypy --cache-dir=/dev/null
 rm -r src # it is the installed package that is tested
 ok 'its suite' env STORM_ROUNDS=200 $limited ../venv/bin/python -m pytest -q -p no:cacheprovider
