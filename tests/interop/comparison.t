@@ -29,6 +29,7 @@ if [ "${1-}" = --table ]; then
 fi
 
 is "$measured" 0 'the receivers are measured'
+is "$(grep -cxF "$ends" $page)" 1 "$page has one table of what is measured"
 while read -r reason; do
 	skip "$reason"
 done <"$scratch/missing"
