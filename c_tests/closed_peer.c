@@ -1,6 +1,7 @@
 /* A send to a peer that is gone fails with EPIPE (ECONNREFUSED on a datagram
  * socket) and raises no SIGPIPE: the process survives with the signal at its
- * default action, and what it set up for SIGPIPE is as it was. */
+ * default action, and what it set up for SIGPIPE is as it was. Only a send that was
+ * already waiting fails with ECONNRESET. */
 #include "peer.h"
 #include "sendfd.h"
 #include "tap.h"
@@ -201,10 +202,40 @@ static void bare_send_kills(void)
     }
 }
 
+/* The errno of a send that waits for room when the peer closes. The peer has not received
+ * what is queued, so it is not that of a send that starts afterwards. */
+static int send_to_full_queue(void *argument)
+{
+    int *pair = argument;
+    close_peer(pair);
+    return sendfd(pair[0], pair[0]) == -1 ? errno : SUCCEEDED;
+}
+
+static void waiting_sends(void)
+{
+    static const int expected[] = {ECONNRESET, ECONNRESET, ECONNREFUSED};
+    for (int type = 0; type < SOCKET_TYPES; type++) {
+        int pair[2];
+        socket_pair(socket_types[type].type, pair);
+        need(fill_queue(pair[0]) > 0);
+        pid_t child = run_in_child(send_to_full_queue, pair);
+        wait_until_asleep(child);
+        close(pair[1]);
+        is(wait_for_child(child), expected[type],
+           "%s, the peer closes while sendfd waits: errno %d", socket_types[type].name,
+           expected[type]);
+        fails(sendfd(pair[0], pair[0]), type == 2 ? ENOTCONN : EPIPE,
+              "%s, the peer has closed while sendfd waited: the next send",
+              socket_types[type].name);
+        close(pair[0]);
+    }
+}
+
 int main(void)
 {
     int before = count_fds();
     bare_send_kills();
+    waiting_sends();
     for (int type = 0; type < SOCKET_TYPES; type++)
         for (size_t i = 0; i < sizeof endings / sizeof *endings; i++) {
             survival(type, &endings[i]);
