@@ -39,7 +39,7 @@ is "$(sed 's/\\-/-/g' man/* | tr '\n' ' ' | grep -o 'Dv SENDFD_MAX_FDS ([0-9]*' 
 	"$(constant SENDFD_MAX_FDS)" 'SENDFD_MAX_FDS in the pages'
 is "$(sed 's/\\-/-/g' man/* | tr '\n' ' ' | grep -oE '[^ ]* \.Pq Dv RECVFD_EOF' | cut -d ' ' -f 1 | sort -u)" \
 	"$(constant RECVFD_EOF)" 'RECVFD_EOF in the pages'
-is "$(sed -n 's/^That has \([0-9]*\) bytes for other control messages.*/\1/p' man/sendfds_cmsg.3)" \
+is "$(sed -n 's/^This includes \([0-9]*\) bytes for other control messages.*/\1/p' man/sendfds_cmsg.3)" \
 	"$(constant RECVFDS_CMSG_SPACE)" 'the bytes for other control messages'
 
 # --- system calls ----------------------------------------------------------------
