@@ -30,7 +30,7 @@ my @bindings = map {
     ['ruby_ffi',       'Ruby ffi'],
 );
 
-# single: its functions pass one descriptor a message, so that three are three
+# single: its functions pass one descriptor per message, so that three are three
 # messages.
 my @others = map {
     my ($name, $title, $command, %more) = @$_;
@@ -57,18 +57,18 @@ my @others = map {
 # --- what cannot work ------------------------------------------------------------
 
 my %why = (
-    single_sender => 'It sends one descriptor a message: `recvfds` returns the first, the next'
+    single_sender => 'It sends one descriptor per message: `recvfds` returns the first, the next'
         . ' call the next.',
     single_receiver => 'It takes one descriptor of a message: the first of the three comes, the'
         . ' others are lost.',
     recv_io => 'It takes messages of one descriptor only, and refuses others.',
     count_byte => 'It wants the byte to be the number of descriptors, and that of `sendfd` is'
         . ' 0: send with `sendfds`.',
-    one_handle => 'It takes one descriptor a message, has room for two, and wants the byte to'
+    one_handle => 'It takes one descriptor per message, has room for two, and wants the byte to'
         . ' be their number.',
     zero_byte => 'It wants the byte to be 0, and that of `sendfds` is the number of'
         . ' descriptors: send with `sendfd`.',
-    four_bytes => 'It sends one descriptor a message, with four bytes. `recvfd` and `recvfds`'
+    four_bytes => 'It sends one descriptor per message, with four bytes. `recvfd` and `recvfds`'
         . ' read one of these, and then find bytes without a descriptor: ENOMSG. `recvfds_msg`'
         . ' reads all four.',
 );
@@ -276,8 +276,8 @@ sub tables {
         "### From other programs\n",
         "In each cell: `recvfd`; `recvfds` of one; `recvfds` of three.\n",
         table(['sent by', @titles], @from_rows),
-        "### Three, one a message\n",
-        "With those whose functions pass one descriptor a message, and libsendfd in C:\n"
+        "### Three, one per message\n",
+        "With those whose functions pass one descriptor per message, and libsendfd in C:\n"
         . "`sendfd`, `recvfd` and `recvfds_msg` (room for four bytes) are called three times.\n",
         table(['', '`sendfd`', '`recvfd`', '`recvfds_msg`', '`recvfds_all`'], @single_rows),
         "### Among themselves\n",
@@ -312,7 +312,7 @@ sub look_for {
 }
 
 # It is this library that is measured, and no other that may be installed.
-sub heeds_libsendfd {
+sub honours_libsendfd {
     my ($binding) = @_;
     my ($one, $other) = socket_pair();
     my $process = wait_for(start(command => [@{$binding->{command}}, 'send', 'sendfd', $files[0]],
@@ -338,7 +338,7 @@ my $write = @ARGV && $ARGV[0] eq '--table';
 
 look_for($_, 'recvfd') for @bindings;
 look_for($_, $_->{receive}) for @others;
-$_->{there} && heeds_libsendfd($_) for @bindings[1 .. $#bindings];
+$_->{there} && honours_libsendfd($_) for @bindings[1 .. $#bindings];
 is(join(', ', map { "$_->{peer} $_->{what}" } grep { !$_->{used} } @cannot), '',
     'each reason belongs to a cell');
 

@@ -26,7 +26,7 @@ abi_of_the_library() {
 		{ print }' "$O/tests/abi/description"
 }
 
-# What a C compiler sees, one declaration or constant a line, in the order of names.
+# The declarations and constants that a C compiler sees, one per line, sorted by name.
 # The version is to change, and attributes are not a part of the interface.
 c_interface_of() {
 	{

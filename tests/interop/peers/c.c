@@ -1,6 +1,6 @@
-/* libsendfd from C. Beside what the bindings have: sendfd, recvfd and recvfds_msg
- * pass several descriptors one a message, and recvfds_all takes as many messages as
- * it needs. */
+/* libsendfd from C. Besides the functions that the bindings have: sendfd, recvfd and
+ * recvfds_msg pass several descriptors one per message, and recvfds_all takes as many
+ * messages as it needs. */
 #include "command.h"
 
 #include <err.h>

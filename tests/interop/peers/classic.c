@@ -1,4 +1,4 @@
-/* The snippet that programs paste, one descriptor a message. */
+/* The snippet that programs paste, one descriptor per message. */
 #include "command.h"
 #include "peer.h"
 

@@ -12,7 +12,7 @@
 enum { SOCKET = 3, MOST_FILES = 253 };
 
 /* Both say on standard error why they fail. send: whether all went. receive: how
- * many came. One that passes a descriptor a message does so count times. */
+ * many came. One that passes one descriptor per message does so count times. */
 struct peer {
     const char *name;
     bool (*send)(const char *function, const int *fds, int count);
