@@ -17,7 +17,7 @@
 #define SENDFD_VERSION_MINOR 0
 #define SENDFD_VERSION_PATCH 0
 
-/* Define it before the include, as nothing for instance, to ignore results. */
+/* To ignore results, define this as nothing before the include. */
 #ifndef SENDFD_MUST_USE
 #if defined(__GNUC__)
 #define SENDFD_MUST_USE __attribute__((warn_unused_result))
@@ -26,7 +26,7 @@
 #endif
 #endif
 
-/* The name that a call binds to: a program may have a sendfd of its own. */
+/* The symbol that a call binds to: a program may have a sendfd of its own. */
 #if defined(__GNUC__) || defined(__TINYC__)
 #define SENDFD_SYMBOL(name) __asm__(name)
 #else
@@ -47,8 +47,8 @@
 #define SENDFD_UPDATES(pointer)
 #endif
 
-/* Bytes of control messages: what sendfds_cmsg() writes for nfds descriptors, and what
- * recvmsg() is to have before recvfds_cmsg(). */
+/* The bytes that sendfds_cmsg() writes for nfds descriptors, and the size of the control
+ * buffer for a recvmsg() before recvfds_cmsg(). */
 #define SENDFDS_CMSG_SPACE(nfds) CMSG_SPACE((nfds) * sizeof(int))
 #define RECVFDS_CMSG_SPACE(nfds) (SENDFDS_CMSG_SPACE(nfds) + 512)
 
@@ -100,8 +100,8 @@ int recvfd(int unix_domain_socket_fd)
 SENDFD_SYMBOL("libsendfd_recvfd");
 
 /**
- * Sends 1 to 253 descriptors as one message with one byte, whose value is their
- * number: all of them or none.
+ * Sends 1 to 253 descriptors as one message, all or none, with one byte whose value is
+ * their number.
  *
  * Returns nfds, or -1 with errno set and nothing sent. See sendfds(3).
  */
@@ -146,7 +146,7 @@ SENDFD_READS(2, 3);
  * sendfds_all().
  *
  * Returns nfds; fewer (1 or above), which the caller closes, if an error (errno
- * is set) or the end of file (errno is kept) came after some; -2 (RECVFD_EOF)
+ * is set) or the end of file (errno is unchanged) came after some; -2 (RECVFD_EOF)
  * or -1 if it came first. See recvfds_all(3).
  */
 SENDFD_MUST_USE
@@ -156,7 +156,8 @@ int recvfds_all(int unix_domain_socket_fd,
 SENDFD_WRITES(2, 3);
 
 /**
- * Sends len bytes of data with 0 to 253 descriptors, which go with the first byte.
+ * Sends len bytes of data with 0 to 253 descriptors; these are sent with the first
+ * byte.
  *
  * flags: 0 or MSG_DONTWAIT and MSG_EOR.
  *
@@ -199,7 +200,7 @@ SENDFD_UPDATES(3) SENDFD_WRITES(4, 5);
  *
  * message: not changed. msg_control must not hold SCM_RIGHTS, and with
  *     descriptors at most 512 bytes.
- * flags: those of sendmsg(2) but MSG_OOB. MSG_NOSIGNAL is always set.
+ * flags: those of sendmsg(2) except MSG_OOB. MSG_NOSIGNAL is always set.
  *
  * Returns as sendfds_msg() does. See sendfds_msghdr(3).
  */
@@ -217,8 +218,8 @@ SENDFD_READS(2, 3);
  *
  * nfds: in, the room in fds (0 or above); out, on success, how many came.
  * message: changed on success only, as recvmsg(2) changes it; msg_control then
- *     holds the control messages but SCM_RIGHTS. A pidfd in it is the caller's.
- * flags: those of recvmsg(2) but MSG_OOB and MSG_ERRQUEUE, and RECVFD_PARTIAL.
+ *     holds the control messages except SCM_RIGHTS. The caller closes a pidfd in it.
+ * flags: those of recvmsg(2) except MSG_OOB and MSG_ERRQUEUE; RECVFD_PARTIAL.
  *
  * Returns as recvfds_msg() does. See recvfds_msghdr(3).
  */
@@ -255,8 +256,8 @@ SENDFD_READS(1, 2) SENDFD_WRITES(3, 4);
  * received: as recvmsg(2) left it; msg_control then holds the other messages.
  * flags: 0 or RECVFD_PARTIAL.
  *
- * Returns 0, or -1 with errno set and every descriptor closed that came. See
- * recvfds_cmsg(3).
+ * Returns 0, or -1 with errno set. On EINVAL and EFAULT nothing has changed; on every
+ * other error each descriptor that came is closed. See recvfds_cmsg(3).
  */
 SENDFD_MUST_USE
 int recvfds_cmsg(int unix_domain_socket_fd,

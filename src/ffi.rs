@@ -287,8 +287,8 @@ pub extern "C" fn libsendfd_recvfd(unix_domain_socket_fd: c_int) -> c_int {
     receive_one(unix_domain_socket_fd)
 }
 
-/// Sends 1 to 253 descriptors as one message with one byte, whose value is their
-/// number: all of them or none.
+/// Sends 1 to 253 descriptors as one message, all or none, with one byte whose value is
+/// their number.
 ///
 /// Returns nfds, or -1 with errno set and nothing sent. See sendfds(3).
 /// cbindgen:postfix=SENDFD_READS(2, 3)
@@ -358,7 +358,7 @@ pub unsafe extern "C" fn sendfds_all(
 /// sendfds_all().
 ///
 /// Returns nfds; fewer (1 or above), which the caller closes, if an error (errno
-/// is set) or the end of file (errno is kept) came after some; -2 (RECVFD_EOF)
+/// is set) or the end of file (errno is unchanged) came after some; -2 (RECVFD_EOF)
 /// or -1 if it came first. See recvfds_all(3).
 /// cbindgen:postfix=SENDFD_WRITES(2, 3)
 #[must_use]
@@ -377,7 +377,8 @@ pub unsafe extern "C" fn recvfds_all(
     })
 }
 
-/// Sends len bytes of data with 0 to 253 descriptors, which go with the first byte.
+/// Sends len bytes of data with 0 to 253 descriptors; these are sent with the first
+/// byte.
 ///
 /// flags: 0 or MSG_DONTWAIT and MSG_EOR.
 ///
@@ -470,7 +471,7 @@ pub unsafe extern "C" fn recvfds_msg(
 ///
 /// message: not changed. msg_control must not hold SCM_RIGHTS, and with
 ///     descriptors at most 512 bytes.
-/// flags: those of sendmsg(2) but MSG_OOB. MSG_NOSIGNAL is always set.
+/// flags: those of sendmsg(2) except MSG_OOB. MSG_NOSIGNAL is always set.
 ///
 /// Returns as sendfds_msg() does. See sendfds_msghdr(3).
 /// cbindgen:postfix=SENDFD_READS(2, 3)
@@ -517,8 +518,8 @@ pub unsafe extern "C" fn sendfds_msghdr(
 ///
 /// nfds: in, the room in fds (0 or above); out, on success, how many came.
 /// message: changed on success only, as recvmsg(2) changes it; msg_control then
-///     holds the control messages but SCM_RIGHTS. A pidfd in it is the caller's.
-/// flags: those of recvmsg(2) but MSG_OOB and MSG_ERRQUEUE, and RECVFD_PARTIAL.
+///     holds the control messages except SCM_RIGHTS. The caller closes a pidfd in it.
+/// flags: those of recvmsg(2) except MSG_OOB and MSG_ERRQUEUE; RECVFD_PARTIAL.
 ///
 /// Returns as recvfds_msg() does. See recvfds_msghdr(3).
 /// cbindgen:postfix=SENDFD_UPDATES(3) SENDFD_UPDATES(4)
@@ -613,8 +614,8 @@ pub unsafe extern "C" fn sendfds_cmsg(
 /// received: as recvmsg(2) left it; msg_control then holds the other messages.
 /// flags: 0 or RECVFD_PARTIAL.
 ///
-/// Returns 0, or -1 with errno set and every descriptor closed that came. See
-/// recvfds_cmsg(3).
+/// Returns 0, or -1 with errno set. On EINVAL and EFAULT nothing has changed; on every
+/// other error each descriptor that came is closed. See recvfds_cmsg(3).
 /// cbindgen:postfix=SENDFD_UPDATES(3) SENDFD_UPDATES(4)
 #[must_use]
 #[no_mangle]
