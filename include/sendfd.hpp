@@ -47,7 +47,7 @@
 namespace libsendfd
 {
 
-/* Owns a descriptor, or none, which is -1, and closes it. */
+/* Owns a descriptor and closes it. -1 is none. */
 class unique_fd
 {
   public:
@@ -85,7 +85,7 @@ class unique_fd
         return fd_ >= 0;
     }
 
-    /* Gives up the descriptor, which is the caller's to close. */
+    /* Gives up the descriptor: the caller closes it. */
     [[nodiscard]] constexpr int release() noexcept
     {
         const int fd = fd_;
@@ -93,9 +93,9 @@ class unique_fd
         return fd;
     }
 
-    /* Closes the descriptor and owns another. errno is kept. The system call itself,
-     * as close(2) is a cancellation point: a thread that is cancelled in a function
-     * that is noexcept ends the program. */
+    /* Closes the descriptor and owns another. errno is unchanged. This makes the system
+     * call itself, because close(2) is a cancellation point, and a thread that is
+     * cancelled in a noexcept function ends the program. */
     void reset(int fd = -1) noexcept
     {
         if (fd_ >= 0 && fd_ != fd) {
@@ -122,8 +122,8 @@ class unique_fd
     int fd_ = -1;
 };
 
-/* A std::span where there is one; before C++20 as much of it as the functions below
- * take: made of a pointer and a size, an array or a container. */
+/* std::span if there is one; before C++20 the part of it that the functions below need.
+ * It is made of a pointer and a size, an array or a container. */
 #ifdef __cpp_lib_span
 using std::span;
 #else
@@ -173,7 +173,7 @@ namespace detail
 template <class T> using bare = std::remove_cv_t<std::remove_reference_t<T>>;
 template <class T> using if_int = std::enable_if_t<std::is_same_v<bare<T>, int>>;
 
-/* The members that can have the number of a T. */
+/* The members of a T that can return its descriptor. */
 template <class T, class = void> inline constexpr bool has_native_handle = false;
 template <class T, class = void> inline constexpr bool has_get = false;
 template <class T, class = void> inline constexpr bool has_fd = false;
@@ -202,7 +202,7 @@ template <class T> int number_of(T &object)
         return object.fd();
 }
 
-/* What the elements of an array or a contiguous container are. */
+/* The type of the elements of an array or a contiguous container. */
 template <class Container, class Data = decltype(std::data(std::declval<Container &>()))>
 using element = std::remove_pointer_t<std::enable_if_t<std::is_pointer_v<Data>, Data>>;
 
@@ -211,7 +211,7 @@ template <class T, class Pointer>
 inline constexpr bool is_data = (std::is_arithmetic_v<T> || std::is_enum_v<T> ||
                                  std::is_void_v<T>)&&std::is_convertible_v<T *, Pointer>;
 
-/* It is unknown whether the null byte at the end of these is meant. */
+/* Nobody knows whether the null byte at the end of these is to be sent. */
 template <class Container>
 inline constexpr bool is_literal =
     std::is_same_v<std::remove_extent_t<std::remove_reference_t<Container>>, const char>;
@@ -226,8 +226,8 @@ template <class Container> std::size_t bytes_in(Container &container)
 
 } // namespace detail
 
-/* A descriptor that is not owned: made of an int, or of what has native_handle(),
- * as the sockets of asio, or else either get() or fd(), which gives an int. */
+/* A descriptor that is not owned: made of an int, or of an object whose native_handle(),
+ * as in the sockets of asio, or else get() or fd() returns an int. */
 class descriptor
 {
   public:
@@ -338,8 +338,8 @@ template <class Void> class basic_buffer
 using const_buffer = basic_buffer<const void>;
 using mutable_buffer = basic_buffer<void>;
 
-/* What came with a message: flags is msg_flags of recvmsg(2), 0 where there was one
- * buffer only. */
+/* The result of receiving a message: flags is msg_flags of recvmsg(2), or 0 if there was
+ * one buffer. */
 struct received {
     std::size_t bytes;
     std::size_t nfds;
@@ -352,7 +352,7 @@ namespace detail
 /* Room for the descriptors of one message, until they have owners. */
 using message_fds = std::array<int, SENDFD_MAX_FDS>;
 
-/* More than go with one message are too many, however many. */
+/* The count for a send. All counts above the limit of a message are the same error. */
 inline int count(std::size_t nfds) noexcept
 {
     return static_cast<int>(std::min<std::size_t>(nfds, SENDFD_MAX_FDS + 1));
@@ -363,7 +363,7 @@ inline int room(std::size_t nfds) noexcept
     return static_cast<int>(std::min<std::size_t>(nfds, SENDFD_MAX_FDS));
 }
 
-/* Sets or clears error; whether there was none. */
+/* Sets or clears error. Returns whether there was none. */
 template <class Returned> bool succeeded(Returned returned, std::error_code &error)
 {
     if (returned == -1)
@@ -373,7 +373,7 @@ template <class Returned> bool succeeded(Returned returned, std::error_code &err
     return returned >= 0;
 }
 
-/* Makes the first places of fds the owners of what came. */
+/* Makes the first elements of fds the owners of the descriptors that came. */
 inline received hand_over(const message_fds &came, int nfds, span<unique_fd> fds,
                           ssize_t bytes, int flags) noexcept
 {
@@ -406,8 +406,8 @@ inline void send(descriptor socket, descriptors fds, std::error_code &error)
                       error);
 }
 
-/* Sends any number of descriptors: sendfds_all(3). Returns how many went; if not all
- * did, error has the reason. */
+/* Sends any number of descriptors: sendfds_all(3). Returns how many were
+ * sent; if not all were, error has the reason. */
 inline std::size_t send_all(descriptor socket, descriptors fds, std::error_code &error)
 {
     if (fds.size() > INT_MAX) {
@@ -424,7 +424,7 @@ inline std::size_t send_all(descriptor socket, descriptors fds, std::error_code 
 }
 
 /* Sends bytes with 0 to 253 descriptors: sendfds_msg(3). Returns how many bytes
- * went, and with the first of them all descriptors did. */
+ * were sent; all descriptors were sent with the first of them. */
 inline std::size_t send_message(descriptor socket, descriptors fds, const_buffer data,
                                 int flags, std::error_code &error)
 {
@@ -472,8 +472,8 @@ inline std::size_t send_message(descriptor socket, descriptors fds,
     return fd;
 }
 
-/* Receives the descriptors of one message: recvfds(3). Returns how many came; their
- * places, the first of fds, close what they owned. */
+/* Receives the descriptors of one message: recvfds(3). Returns how many came; the
+ * first elements of fds own them, and close what they owned before. */
 [[nodiscard]] inline std::optional<std::size_t>
 receive(descriptor socket, span<unique_fd> fds, std::error_code &error)
 {
@@ -484,8 +484,8 @@ receive(descriptor socket, span<unique_fd> fds, std::error_code &error)
     return detail::hand_over(came, nfds, fds, 1, 0).nfds;
 }
 
-/* The same into a vector of as many as came. It has room for max, 253 at most, before
- * anything is received: std::bad_alloc loses nothing. */
+/* The same into a vector, which holds as many as came. Room for max, at most 253, is
+ * allocated before anything is received: std::bad_alloc loses nothing. */
 [[nodiscard]] inline std::optional<std::vector<unique_fd>>
 receive_vector(descriptor socket, std::size_t max, std::error_code &error)
 {
@@ -497,8 +497,8 @@ receive_vector(descriptor socket, std::size_t max, std::error_code &error)
     return fds;
 }
 
-/* Receives as many descriptors as fds has places: recvfds_all(3). Returns how many
- * came. If fewer did, error has the reason, or it was the end of file. */
+/* Receives as many descriptors as fds has elements: recvfds_all(3). Returns how many
+ * came. If fewer came, error has the reason, or the end of file was reached. */
 [[nodiscard]] inline std::optional<std::size_t>
 receive_all(descriptor socket, span<unique_fd> fds, std::error_code &error)
 {
@@ -514,8 +514,8 @@ receive_all(descriptor socket, span<unique_fd> fds, std::error_code &error)
     return nfds;
 }
 
-/* Receives bytes, and the descriptors that came with them, if any: recvfds_msg(3).
- * Their places, the first of fds, close what they owned. */
+/* Receives bytes, and the descriptors that came with them, if any: recvfds_msg(3). The
+ * first elements of fds own them, and close what they owned before. */
 [[nodiscard]] inline std::optional<received>
 receive_message(descriptor socket, span<unique_fd> fds, mutable_buffer data, int flags,
                 std::error_code &error)
@@ -530,7 +530,7 @@ receive_message(descriptor socket, span<unique_fd> fds, mutable_buffer data, int
 }
 
 /* The same with the sender's address, control messages, any number of buffers and
- * RECVFD_PARTIAL, which leaves a place empty for a descriptor that was refused:
+ * RECVFD_PARTIAL, with which the element of a refused descriptor is empty:
  * recvfds_msghdr(3). */
 [[nodiscard]] inline std::optional<received> receive_msghdr(descriptor socket,
                                                             span<unique_fd> fds,
@@ -573,8 +573,8 @@ receive_message(descriptor socket, span<unique_fd> fds, span<const iovec> buffer
 
 #ifdef __cpp_exceptions
 
-/* What send_all() and receive_all() throw, also from one shared object to another. A
- * header has no place for its vtable. */
+/* The exception of send_all() and receive_all(), visible so that it can be thrown from
+ * one shared object to another. A header has no place for its vtable. */
 #    ifdef __clang__
 #        pragma clang diagnostic push
 #        pragma clang diagnostic ignored "-Wweak-vtables"
@@ -587,7 +587,7 @@ class __attribute__((visibility("default"))) partial_error : public std::system_
     {
     }
 
-    /* How many descriptors had been sent, or received into the first places. */
+    /* How many descriptors were sent, or received into the first elements. */
     [[nodiscard]] std::size_t nfds() const noexcept
     {
         return nfds_;
@@ -632,7 +632,7 @@ inline void send(descriptor socket, descriptors fds)
     detail::check(error, "sendfds");
 }
 
-/* All of them are sent, or a partial_error says how many were. */
+/* Sends all of them, or throws a partial_error, which says how many were sent. */
 inline void send_all(descriptor socket, descriptors fds)
 {
     std::error_code error;
@@ -701,8 +701,8 @@ receive_vector(descriptor socket, std::size_t max = SENDFD_MAX_FDS)
     return fds;
 }
 
-/* All places are filled, or fewer if the end of file came after some, or a
- * partial_error says how many are. */
+/* Fills all elements, or fewer if the end of file comes after some, or throws a
+ * partial_error, which says how many are filled. */
 [[nodiscard]] inline std::optional<std::size_t> receive_all(descriptor socket,
                                                             span<unique_fd> fds)
 {
