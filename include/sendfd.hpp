@@ -227,7 +227,7 @@ template <class Container> std::size_t bytes_in(Container &container)
 } // namespace detail
 
 /* A descriptor that is not owned: made of an int, or of an object whose native_handle(),
- * as in the sockets of asio, or else get() or fd() returns an int. */
+ * as in the sockets of asio, or else get() or fd(), but not both, returns an int. */
 class descriptor
 {
   public:
