@@ -1,6 +1,6 @@
-/* What ends sendfds_all and recvfds_all before all is done: how many went or came
- * is returned exactly, errno says why, nothing is lost or left open, and one can go
- * on from there. With nothing done it is -1, or -2 at the end of file. */
+/* sendfds_all and recvfds_all end early: they return exactly how many descriptors were
+ * sent or received, errno says why, nothing is lost or left open, and the caller can
+ * continue from there. If nothing was done they return -1, or -2 at the end of file. */
 #include "peer.h"
 #include "sendfd.h"
 #include "tap.h"
@@ -34,7 +34,7 @@ static bool are_right(const int *fds, int nfds, int first)
     return nfds >= 0 && same_files(fds, to_send + first, nfds);
 }
 
-/* Takes what is queued; whether that is the first so many descriptors. */
+/* Empties the queue. Returns whether it held exactly the first so many descriptors. */
 static bool exactly_so_many_arrived(int socket, int nfds)
 {
     struct raw_message message;
@@ -172,7 +172,7 @@ static int send_many(void *argument)
     return 0;
 }
 
-/* The receiver takes no more, but what is queued: exactly what was reported. */
+/* The receiver takes no more, and the queue holds exactly what was reported. */
 static void receiver_stops(const struct socket_type *type)
 {
     struct outcome *outcome = mmap(NULL, sizeof *outcome, PROT_READ | PROT_WRITE,
@@ -232,8 +232,8 @@ static void send_files(const int pair[2], int nfds, int first)
     need(raw_send(pair[0], "x", 1, to_send + first, nfds) == 1);
 }
 
-/* Receives eight, of which three come before something else does: that is reported,
- * the three are right, and nothing else is open. */
+/* Receives eight: three come, and then something else, which is reported, the three are
+ * right, and nothing else is open. */
 static void ends_after_three(const char *name, int socket, int error, int before)
 {
     for (int i = 0; i < 8; i++)

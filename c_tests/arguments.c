@@ -1,7 +1,7 @@
-/* Wrong arguments are reported before anything else is done: no memory is read on a
- * bad count, nothing is sent, nothing is taken from the queue, and they win over
- * a bad socket. A receive may have more room than any message needs. Those of the
- * messages with data are in message_errors.c. */
+/* Wrong arguments are reported before anything else is done: with a bad count no memory
+ * is read, nothing is sent, nothing is taken from the queue, and a bad socket is not
+ * noticed. A receive may have more room than any message needs. message_errors.c tests
+ * the arguments of messages with data. */
 #include "peer.h"
 #include "sendfd.h"
 #include "tap.h"
@@ -11,7 +11,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-/* Two pages, of which the second cannot be touched. */
+/* Two pages, the second of which cannot be touched. */
 struct pages {
     char *start;
     size_t size;

@@ -1,6 +1,6 @@
-/* Many messages with descriptors in one system call: sendmmsg(2) and recvmmsg(2), each
- * message made and taken apart by sendfds_cmsg and recvfds_cmsg. One that fails is one;
- * the others are as they are. */
+/* Many messages with descriptors in one system call: sendmmsg(2) and recvmmsg(2), with
+ * sendfds_cmsg and recvfds_cmsg for each message. If one message fails, the others are
+ * not affected. */
 #include "peer.h"
 #include "sendfd.h"
 #include "tap.h"
@@ -104,7 +104,7 @@ static void one_by_one(const struct socket_type *type)
     close_pair(pair);
 }
 
-/* A send that fails in the middle: those before it went, and it says how many. */
+/* A send that fails in the middle: it returns how many messages were sent before. */
 static void bad_descriptor(const struct socket_type *type)
 {
     static struct batch batch;

@@ -122,7 +122,7 @@ const Call calls[] = {{"recvfd", receive_one, false},
 
 enum Cancellation { WHILE_BLOCKED, PENDING, DISABLED };
 
-/* What a thread is to do, and what became of it. */
+/* The task of a thread, and its result. */
 struct Job {
     const Call &call;
     Cancellation cancellation;

@@ -1,7 +1,7 @@
-/* Closing what is not handed over is no cancellation point: a thread that has been
+/* Closing rejected descriptors is not a cancellation point: a thread that has been
  * cancelled by the time a receive cleans up still closes everything, and is cancelled
- * after the call. This program puts a recvmsg of its own before that of libc, which
- * requests the cancellation just after the descriptors have come. */
+ * after the call. This program defines its own recvmsg, which requests the cancellation
+ * just after the descriptors have come. */
 #include "peer.h"
 #include "sendfd.h"
 #include "tap.h"

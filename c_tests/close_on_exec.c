@@ -1,5 +1,5 @@
-/* A received descriptor is close-on-exec from the moment it exists, so that no
- * program executed meanwhile inherits it, and can be made to stay open. */
+/* A received descriptor is close-on-exec from the moment it exists, so no program that is
+ * executed meanwhile inherits it. The flag can be cleared. */
 #include "peer.h"
 #include "sendfd.h"
 #include "tap.h"
@@ -32,7 +32,7 @@ static int look_for(int fd, const char *inode)
     return inode_of(fd) == strtoul(inode, NULL, 10) ? PRESENT : ANOTHER_FILE;
 }
 
-/* What a program that is executed now finds at the number of a descriptor. */
+/* Returns what a program that is executed now finds under the number of a descriptor. */
 static int inherited(int fd)
 {
     char number[16], inode[32];

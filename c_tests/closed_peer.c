@@ -32,7 +32,7 @@ static void peer_stops_reading(int pair[2])
 struct ending {
     const char *name;
     void (*end)(int pair[2]);
-    /* What a send fails with the first time, and then, in the order of socket_types. */
+    /* The errno of the first send, and of the next ones, in the order of socket_types. */
     int first[SOCKET_TYPES], then[SOCKET_TYPES];
 };
 
@@ -192,7 +192,7 @@ static void arrangements(int type, const struct ending *ending,
     close_pair(pair);
 }
 
-/* That the children above could have died: the snippet kills its process. */
+/* Shows that the children above could have died: the snippet kills its process. */
 static void bare_send_kills(void)
 {
     for (int i = 0; i < 2; i++) {

@@ -1,7 +1,7 @@
 /* sendfds_cmsg and recvfds_cmsg, for a program that makes the system call itself: the
- * one writes a control message and no more, the other takes the descriptors out of those
- * that came and leaves the rest to the caller. Neither makes a system call where nothing
- * is wrong. */
+ * first writes a control message and nothing else, the second takes the descriptors out
+ * of those that came and leaves the rest to the caller. Neither makes a system call if
+ * nothing is wrong. */
 #include "simulation.h"
 
 #include <limits.h>
@@ -177,7 +177,8 @@ static void round_trip(const struct socket_type *type, int nfds)
     close_pair(pair);
 }
 
-/* A failure for what came closes all of it, the caller's pidfd too, and takes it out. */
+/* A failure because of the message closes all its descriptors, the caller's pidfd too,
+ * and takes them out. */
 static void failures(const struct socket_type *type)
 {
     struct received received;
@@ -369,7 +370,7 @@ static void truncated(void)
     close(udp);
 }
 
-/* What stays is moved together with its padding, in its order. */
+/* The messages that stay are moved together with their padding, in their order. */
 static void what_stays(void)
 {
     static const char label[255] = "a label of a security module";

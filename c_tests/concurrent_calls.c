@@ -1,9 +1,8 @@
-/* Two calls that are at the same place at the same time do not touch each other: this
- * program puts its own sendmsg and recvmsg before those of libc, in which two threads
- * wait for each other. So both messages are written before either is sent, and both
- * have come before either is read, every time and on one processor, too. Would catch a
- * buffer, a result or an errno that calls share; threads.c has many calls that meet by
- * chance. */
+/* Two calls that run at the same time do not affect each other: this program defines its
+ * own sendmsg and recvmsg, in which two threads wait for each other. So both messages are
+ * written before either is sent, and both have come before either is read, every time, on
+ * one processor too. Catches a buffer, a result or an errno that calls share; threads.c
+ * has many calls that meet by chance. */
 #include "peer.h"
 #include "sendfd.h"
 #include "tap.h"

@@ -1,6 +1,6 @@
-/* What recvfds_msghdr leaves of the other control messages: each whole and in its order,
- * as far as the caller has room for it, by itself, and at least 512 bytes besides as many
- * descriptors as can come; MSG_CTRUNC reports what is left out. Simulated, and with
+/* The other control messages that recvfds_msghdr returns: each one for which the caller
+ * has room, whole and in order, and at least 512 bytes of them besides as many
+ * descriptors as can come. MSG_CTRUNC reports that one is left out. Simulated, and with
  * what IP brings. */
 #include "simulation.h"
 

@@ -1,5 +1,5 @@
-/* Whatever can be passed arrives as what it is: each kind of descriptor is used
- * through the one received, after the sender has closed its own. */
+/* Each kind of descriptor can be used after it was received and the sender has closed its
+ * own. */
 #include "peer.h"
 #include "sendfd.h"
 #include "tap.h"
@@ -59,7 +59,7 @@ static int passed(int fd)
     return received;
 }
 
-/* What is read from a descriptor, as a string. */
+/* Returns what it reads from a descriptor, as a string. */
 static const char *text_from(int fd)
 {
     static char text[32];

@@ -1,6 +1,6 @@
-/* The library takes the place of the snippet that programs paste, with nothing
- * but the snippet's two declarations: the same values come back, the same bytes
- * are passed, and a peer that still has the snippet notices nothing. */
+/* The library replaces the snippet that programs paste, with nothing but the snippet's
+ * two declarations: it returns the same values and passes the same bytes, and a peer that
+ * still has the snippet notices nothing. */
 #include "peer.h"
 #include "tap.h"
 

@@ -136,7 +136,7 @@ static void reset(const struct socket_type *type)
     close(pair[1]);
 }
 
-/* What was never connected has not ended either. */
+/* A socket that was never connected has no end of file either. */
 static void never_connected(const struct socket_type *type)
 {
     int alone = socket(AF_UNIX, type->type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);

@@ -1,6 +1,6 @@
-/* A stream has no boundaries between bytes that were sent without descriptors:
- * those glued before a message with some come together with it. What recvfds_msg
- * makes of that, and that recvfd and recvfds, which read one byte, are exact. */
+/* A stream has no boundaries between bytes that were sent without descriptors: such bytes
+ * come together with the message with descriptors that follows them. recvfds_msg returns
+ * both; recvfd and recvfds, which read one byte, are exact. */
 #include "peer.h"
 #include "sendfd.h"
 #include "tap.h"

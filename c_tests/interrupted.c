@@ -1,6 +1,6 @@
-/* A signal handler that runs while a call is blocked ends the call with EINTR,
- * with nothing received and nothing sent; with SA_RESTART the call goes on, but
- * not where a timeout is set on the socket. There is no retry in the library. */
+/* A signal handler that runs while a call is blocked ends the call with EINTR, with
+ * nothing received and nothing sent. With SA_RESTART the call continues, unless the
+ * socket has a timeout. The library does not retry. */
 #include "peer.h"
 #include "sendfd.h"
 #include "tap.h"
@@ -28,7 +28,7 @@ static void tick(int signal)
     errno = error;
 }
 
-/* What ends a receive that is blocked, and a send. */
+/* The events that end a blocked receive, and a blocked send. */
 static void give_message(void)
 {
     (void)!raw_send(pair[0], "", 1, &file, 1);
@@ -122,8 +122,8 @@ static const struct call sends[CALLS] = {{"sendfd", send_one, 1},
                                          {"sendfds_all", send_all, 2},
                                          {"sendfds_msghdr", send_msghdr, 1}};
 
-/* What a call returns while handlers run; runs when_over at the number of them
- * that is given. */
+/* Returns the result of a call while handlers run. Runs when_over after the given number
+ * of them. */
 static int with_ticks(const struct call *call, int flags, int at, void (*when_over)(void))
 {
     ticks = 0;

@@ -1,6 +1,6 @@
-/* IORING_OP_SENDMSG and IORING_OP_RECVMSG (io_uring(7)), by the bare system calls: the
- * kernel takes and fills a struct msghdr later, so that only sendfds_cmsg before it and
- * recvfds_cmsg after it can be called. */
+/* IORING_OP_SENDMSG and IORING_OP_RECVMSG (io_uring(7)), with the system calls
+ * themselves: the kernel reads and fills a struct msghdr later, so sendfds_cmsg is called
+ * before that and recvfds_cmsg after it. */
 #include "peer.h"
 #include "sendfd.h"
 #include "tap.h"
@@ -101,7 +101,7 @@ static bool run(unsigned entries)
     return done == (long)entries;
 }
 
-/* What the completed call of this kind returned: a negative errno if it failed. */
+/* Returns the result of the completed call of this kind, a negative errno on failure. */
 static int result_of(unsigned char operation, unsigned entries)
 {
     unsigned head = *ring.cq_head;
@@ -119,7 +119,7 @@ static void finish(unsigned entries)
     __atomic_store_n(ring.cq_head, *ring.cq_head + entries, __ATOMIC_RELEASE);
 }
 
-/* Both ends in one ring, of which the receiving one may be queued before the other. */
+/* Both ends use one ring, and the receive may be queued before the send. */
 static void pass(const struct socket_type *type, int nfds, int room)
 {
     _Alignas(struct cmsghdr) char out[SENDFDS_CMSG_SPACE(MOST_FDS)];

@@ -1,8 +1,7 @@
-/* At the descriptor limit a message that is received is lost. The recipe of
- * libsendfd(7) loses none: peek with recvfds_msg, and when that has brought the
- * descriptors, consume as many bytes with read(2), which opens nothing. Where the
- * table is full the peek fails and the message stays queued until there is room, also
- * where another thread makes it. */
+/* At the descriptor limit a message that is received is lost. The recipe of libsendfd(7)
+ * loses none: peek with recvfds_msg, and when that has returned the descriptors, consume
+ * as many bytes with read(2), which opens nothing. If the table is full, the peek fails
+ * and the message stays queued until there is room, even if another thread makes it. */
 #include "peer.h"
 #include "sendfd.h"
 #include "tap.h"
@@ -33,7 +32,7 @@ static int bytes_of(int i)
     return 1 + i * 11 % MOST_BYTES;
 }
 
-/* What is sent in the course of a test: so many messages, and descriptors. */
+/* The messages and descriptors that a test sends. */
 static int messages_sent, descriptors_sent;
 static long bytes_sent;
 
@@ -52,7 +51,7 @@ static void send_message(int socket)
     bytes_sent += len;
 }
 
-/* What has been received: the latest descriptors, which are held, and counts. */
+/* What has been received: the latest descriptors, which are held open, and counts. */
 static int held[MOST_HELD + SENDFD_MAX_FDS], nheld;
 static int descriptors_came, full_tables, wrong;
 static long bytes_came;
@@ -191,7 +190,8 @@ static void *open_and_close(void *unused)
     return unused;
 }
 
-/* What other processes of this user have in flight counts, and the limit is low. */
+/* Descriptors that other processes of this user have in flight count, and the limit is
+ * low. */
 static void send_one(int socket, int fd)
 {
     while (sendfds(socket, &fd, 1) != 1)

@@ -1,6 +1,6 @@
-/* Every errno that sendfds_msg and recvfds_msg have of their own: wrong arguments
- * are reported before anything is done, and what does not fit is reported, closed and
- * consumed, while the next message comes as if nothing had happened. */
+/* Every errno that sendfds_msg and recvfds_msg add to the kernel's: wrong arguments are
+ * reported before anything is done. A message that does not fit is reported and consumed,
+ * and its descriptors are closed; the next message arrives as usual. */
 #include "peer.h"
 #include "sendfd.h"
 #include "tap.h"

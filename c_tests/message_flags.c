@@ -1,6 +1,6 @@
-/* What each flag of sendfds_msg and recvfds_msg does, and that it is passed to the
- * system call as it is given: this program puts its own sendmsg and recvmsg before
- * those of libc, which keep the flags that the library calls them with. */
+/* Each flag of sendfds_msg and recvfds_msg does what its page says and is passed to the
+ * system call unchanged: this program defines its own sendmsg and recvmsg, which record
+ * the flags that the library passes to them. */
 #include "peer.h"
 #include "sendfd.h"
 #include "tap.h"

@@ -1,7 +1,6 @@
-/* sendfds_msg and recvfds_msg carry bytes of the caller's own, with 0 to 253
- * descriptors with them: the bytes on the wire are exactly the caller's, and
- * *nfds is exactly the number of descriptors that came, and keeps its value where the
- * call does not succeed. */
+/* sendfds_msg and recvfds_msg pass bytes of the caller with 0 to 253 descriptors: the
+ * bytes on the wire are exactly the caller's, and *nfds is exactly the number of
+ * descriptors that came. It keeps its value if the call does not succeed. */
 #include "peer.h"
 #include "sendfd.h"
 #include "tap.h"
@@ -104,7 +103,7 @@ static void no_array(const struct socket_type *type)
     close_pair(pair);
 }
 
-/* What a peer without the library sees, and what it sends. */
+/* A peer without the library sends and receives. */
 static void raw_peer(const struct socket_type *type, int nfds, size_t len)
 {
     struct raw_message message;

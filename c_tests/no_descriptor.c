@@ -1,5 +1,5 @@
-/* A message without a descriptor is ENOMSG, not the end of file and not a stale
- * value. Its byte is consumed and no other, so that what follows comes right. */
+/* A message without a descriptor is ENOMSG, not the end of file and not a stale value.
+ * Exactly its byte is consumed, so the following messages arrive intact. */
 #include "peer.h"
 #include "sendfd.h"
 #include "tap.h"

@@ -1,6 +1,6 @@
-/* Where the call would block and must not, it fails with EAGAIN, as the socket
- * says: O_NONBLOCK or a timeout. What was sent before is all there, and the
- * socket's own blocking mode is never changed. */
+/* A call that would block and must not fails with EAGAIN: because of O_NONBLOCK or a
+ * timeout. Everything that was sent before arrives, and the blocking mode of the socket
+ * is never changed. */
 #include "peer.h"
 #include "sendfd.h"
 #include "tap.h"

@@ -1,7 +1,7 @@
-/* What is no Unix-domain socket. TCP and UDP swallow the descriptors and report
- * success, so that a send of descriptors must refuse before anything goes, and a receive
- * that wants some must not call what comes a message without descriptor or an end of
- * file. What needs no descriptor works there as everywhere. */
+/* Sockets of other domains, and descriptors that are no sockets. TCP and UDP drop the
+ * descriptors and report success, so a send with descriptors must fail before anything is
+ * sent, and a receive that wants descriptors must not report a message without one, or
+ * the end of file. Calls without descriptors work there too. */
 #include "peer.h"
 #include "sendfd.h"
 #include "tap.h"

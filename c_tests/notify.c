@@ -1,6 +1,6 @@
-/* Who sent me this descriptor? A bound datagram socket, as a service manager has one,
- * learns the sender's address, its credentials and its descriptors in one call, whatever
- * it sends; and a sender that is not connected passes all of that in one call, as
+/* Who sent me this descriptor? A bound datagram socket, such as that of a service
+ * manager, receives the sender's address, credentials and descriptors in one call. A
+ * sender that is not connected passes all of them in one call, as
  * sd_pid_notify_with_fds(3) does. */
 #include "peer.h"
 #include "sendfd.h"
@@ -34,7 +34,7 @@ static int datagram_socket(const struct sockaddr_un *address)
 
 /* --- a service ------------------------------------------------------------------ */
 
-/* What a child sends: some text and descriptors with numbers in them, as who it is. */
+/* The message of a child: some text, and descriptors of files with numbers in them. */
 struct notification {
     const char *text;
     int nfds;
@@ -160,7 +160,7 @@ static void one_datagram(int socket, struct notification notification)
     is(count_fds(), before, "everything else is closed");
 }
 
-/* What a careless sender or a hostile one sends does not stop the manager. */
+/* A careless or hostile sender does not stop the manager. */
 static void odd_datagrams(int socket)
 {
     struct received received;

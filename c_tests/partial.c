@@ -1,7 +1,7 @@
-/* RECVFD_PARTIAL: where a receive would fail because descriptors are too many, missing
- * or refused, it succeeds with what came, each in its place, and sets MSG_CTRUNC.
- * With real messages on each type of socket, and with simulated ones for what a kernel
- * does since 7.3 or with a security module. */
+/* RECVFD_PARTIAL: where a receive would fail because descriptors are too many, missing or
+ * refused, it succeeds with those that came, each in its place, and sets MSG_CTRUNC.
+ * Tested with real messages on each type of socket, and with simulated ones for Linux 7.3
+ * and security modules. */
 #include "simulation.h"
 
 #include <stdint.h>
@@ -11,7 +11,7 @@
 #define ROOM 4
 #define TEN "0123456789"
 
-/* What a receive has brought. */
+/* The result of a receive. */
 struct result {
     int fds[ROOM + 1], nfds, pidfd;
     ssize_t bytes;
@@ -94,7 +94,7 @@ static void too_many(const struct socket_type *type, int sent, int room, int tab
     leave_room_for(table);
     struct result result = receive(pair[1], room, false, RECVFD_PARTIAL);
     restore_limit();
-    /* What the table had no room for is not known to have been sent. */
+    /* Descriptors that the table had no room for are not counted. */
     given = full ? table : given;
     is(result.bytes, 10, "%s: %d sent, room for %d, and %d can be opened", type->name,
        sent, room, table);
@@ -110,7 +110,7 @@ static void too_many(const struct socket_type *type, int sent, int room, int tab
     close_pair(pair);
 }
 
-/* What has no errno to take the place of is as without the flag. */
+/* Where there is no error to replace, the flag changes nothing. */
 static void other_ends(const struct socket_type *type)
 {
     int pair[2], file = open_file();

@@ -23,7 +23,7 @@ static const int descriptors_of[MESSAGES] = {3, 0, 1, SENDFD_MAX_FDS, 2, 0, 0, 5
 static unsigned char *payload;
 static int files[SENDFD_MAX_FDS];
 
-/* What differs at each place, so that a byte that is lost or doubled is seen. */
+/* Fills the payload with random bytes, so that a lost or doubled byte is noticed. */
 static void fill_payload(void)
 {
     payload = malloc(TOTAL);
@@ -35,7 +35,7 @@ static void fill_payload(void)
     }
 }
 
-/* What the receiver has seen, of all messages. */
+/* The receiver's counts, over all messages. */
 struct seen {
     int socket;
     size_t bytes;
@@ -182,7 +182,8 @@ static struct drained drain(int socket)
     return drained;
 }
 
-/* What was returned is what arrives; the descriptors with the first byte, once. */
+/* Exactly the returned number of bytes arrives, and the descriptors with the first byte,
+ * once. */
 static void is_exact(const char *name, int pair[2], ssize_t returned)
 {
     ok(returned > 0 && returned < (ssize_t)MESSAGE_BYTES, "%s: returns a part, %zd", name,

@@ -29,8 +29,9 @@ const struct socket_type socket_types[SOCKET_TYPES] = {
     {SOCK_DGRAM, "SOCK_DGRAM"},
 };
 
-/* What all processes of a user have in flight is held against the limit of each
- * that sends (ETOOMANYREFS), and tests run side by side: as high as it may be. */
+/* The kernel compares the descriptors that all processes of a user have in flight with
+ * the limit of the one that sends (ETOOMANYREFS), and tests run in parallel: so the limit
+ * is raised as far as possible. */
 __attribute__((constructor)) static void raise_limit(void)
 {
     restore_limit();

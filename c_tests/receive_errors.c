@@ -1,5 +1,5 @@
-/* Each errno that a receive has from the kernel alone reaches the caller as it
- * is, and nothing is left open. What comes with a message has tests of its own. */
+/* The caller gets each errno of the kernel for a receive, and nothing is left open. Other
+ * tests have the errors that the library finds in a message. */
 #include "peer.h"
 #include "sendfd.h"
 #include "tap.h"

@@ -1,7 +1,6 @@
-/* recvfds_msghdr: several buffers, the sender's address, the other control messages
- * and every flag of recvmsg(2) with the descriptors. What the caller has no room for
- * is left out, reported and closed; where the call fails, the message that the caller
- * described is as it was. */
+/* recvfds_msghdr: several buffers, the sender's address, the other control messages and
+ * every flag of recvmsg(2) with the descriptors. Whatever the caller has no room for is
+ * left out, reported and closed. If the call fails, the caller's message is unchanged. */
 #include "peer.h"
 #include "sendfd.h"
 #include "tap.h"
@@ -392,8 +391,8 @@ static void wrong_arguments(const struct socket_type *type)
     close_pair(pair);
 }
 
-/* Receives that fail for what came: it is closed, the caller's pidfd too, and the
- * message is consumed. */
+/* Receives that fail because of the message: its descriptors are closed, the caller's
+ * pidfd too, and the message is consumed. */
 static void failures(const struct socket_type *type, int option)
 {
     struct place place;

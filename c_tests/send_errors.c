@@ -1,5 +1,5 @@
-/* Every way in which the kernel refuses a send: the errno is its own, nothing
- * arrived at the peer, the caller's descriptors are open, and no SIGPIPE came. */
+/* Every error of the kernel for a send: the caller gets the kernel's errno, nothing
+ * arrives at the peer, the caller's descriptors stay open, and no SIGPIPE is raised. */
 #include "peer.h"
 #include "sendfd.h"
 #include "tap.h"

@@ -77,7 +77,7 @@ static void several_buffers(const struct socket_type *type, int nfds)
     ok(comes(pair[1], "header body", nfds), "%s: one message on the wire", type->name);
     ok(is_empty(pair[1]), "%s: and no other", type->name);
 
-    /* What is not looked at may be NULL. */
+    /* Pointers that are not used may be NULL. */
     three.iov[1].iov_base = NULL;
     is(sendfds_msghdr(pair[0], nfds ? files : NULL, nfds, &three.message, 0), 11,
        "%s: NULL for what has no length", type->name);

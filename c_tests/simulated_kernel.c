@@ -1,5 +1,6 @@
-/* What the kernel at hand cannot be made to do: system calls that fail, what they are
- * passed, and control messages that only others deliver (simulation.h). */
+/* Simulates what this kernel cannot be made to do (simulation.h): system calls that fail,
+ * and control messages that only other kernels deliver. It also sees the arguments of the
+ * calls. */
 #include "simulation.h"
 
 #include <limits.h>
@@ -7,7 +8,7 @@
 #include <stdint.h>
 #include <stdio.h>
 
-/* Each receiving function makes the same of what comes. */
+/* Each receiving function treats a message in the same way. */
 static int receive_some(struct scene *scene)
 {
     return recvfds(scene->pair[1], scene->returned, 5);
@@ -50,8 +51,8 @@ static int receive_msghdr(struct scene *scene)
     return nfds > 0 ? nfds : failure(ENOMSG);
 }
 
-/* What a caller makes of a message that it has received itself. A pidfd is its own, and
- * it trusts the kernel not to report more than there was room for. */
+/* A caller that received the message itself. A pidfd is its own, and it trusts the kernel
+ * not to report more than there was room for. */
 static int receive_cmsg(struct scene *scene)
 {
     int nfds = 5, pidfd = -1;
@@ -907,7 +908,7 @@ static void arguments_before_calls(void)
     close(tcp);
 }
 
-/* What comes with a message, to one of the functions that receive several. */
+/* A message for one of the functions that receive several descriptors. */
 static void what_comes(const char *name, int (*function)(struct scene *scene))
 {
     tap_note("%s", name);

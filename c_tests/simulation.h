@@ -30,7 +30,7 @@ struct simulated_message {
 };
 
 static struct {
-    /* What is to happen. An errno of 0: what really happens. */
+    /* What is to happen. With an errno of 0 the real call is made. */
     int sendmsg_error, recvmsg_error, getsockopt_error, dup_error, close_error;
     int sleep_error, getsockname_error;
     int sendmsg_errors;   /* how many times; 0: each time */

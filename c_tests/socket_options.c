@@ -1,6 +1,6 @@
-/* Whatever socket options make the kernel add to the descriptors, those
- * that were sent arrive, nothing else is taken for one, and nothing leaks: not
- * the pidfd that SO_PASSPIDFD brings, not the sender's pid. */
+/* Socket options make the kernel add other control messages. The descriptors that were
+ * sent still arrive, nothing else is taken for one, such as the sender's pid, and nothing
+ * leaks, such as the pidfd of SO_PASSPIDFD. */
 #include "peer.h"
 #include "sendfd.h"
 #include "tap.h"
@@ -49,7 +49,7 @@ static void pair_with_options(int type, unsigned set, int pair[2])
             need(set_option(pair[1], options[i].option, options[i].value));
 }
 
-/* What comes with one descriptor: without this, the test below proves little. */
+/* Shows what comes with one descriptor: without this, the test below proves little. */
 static void they_do_come(const struct socket_type *type, bool with_pidfd)
 {
     _Alignas(struct cmsghdr) char control[1024];
@@ -92,7 +92,8 @@ static void they_do_come(const struct socket_type *type, bool with_pidfd)
     close_pair(pair);
 }
 
-/* What a receive makes of one message of nfds of the files; NULL if right. */
+/* Receives one message with nfds of the files. Returns NULL if all is right, or else what
+ * is wrong. */
 static const char *wrong_with_recvfd(const int pair[2], const int *files, int nfds)
 {
     need(raw_send(pair[0], "a", 1, files, nfds) == 1);

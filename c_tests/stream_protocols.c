@@ -1,7 +1,7 @@
-/* Two protocols of real programs on a stream. Wayland's: both ends have a ring buffer,
- * which a send or a receive meets as two pieces where it wraps, and a queue of up to 28
- * descriptors, which belong to the messages in their order. And D-Bus's: a header that
- * holds the length, and a body, from two places in one message. */
+/* Two protocols of real programs on a stream. In Wayland's both ends have a ring buffer,
+ * which is in two pieces where it wraps, and a queue of up to 28 descriptors, which
+ * belong to the messages in their order. In D-Bus's a header with the length, and a body,
+ * are sent from two buffers in one message. */
 #include "peer.h"
 #include "sendfd.h"
 #include "tap.h"

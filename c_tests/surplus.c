@@ -18,7 +18,8 @@ static int receive(const struct receiver *receiver, int socket, int *fds)
     return receiver->by_recvfd ? recvfd(socket) : recvfds(socket, fds, receiver->max_fds);
 }
 
-/* What the receiver makes of one message of nfds descriptors; NULL if right. */
+/* Receives one message with nfds descriptors. Returns NULL if all is right, or else what
+ * is wrong. */
 static const char *wrong_with(const struct receiver *receiver, const int pair[2],
                               const int *files, int nfds, int before)
 {

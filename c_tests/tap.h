@@ -36,7 +36,7 @@ tap_fails(long returned, int error, const char *file, int line, const char *name
 void tap_need(bool holds, const char *condition, const char *file, int line);
 void tap_clear_errno(void);
 
-/* Tells that something is not tested and why: a failure where REQUIRE_ALL=1. */
+/* Reports that something is not tested, and why: a failure with REQUIRE_ALL=1. */
 __attribute__((format(printf, 1, 2))) void tap_skip(const char *reason, ...);
 
 /* A line of comment. */

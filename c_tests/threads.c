@@ -1,6 +1,5 @@
-/* Four threads send and four receive over one pair at once: each descriptor
- * arrives exactly once and each call returns what is right for it, errno in its
- * own thread included. */
+/* Four threads send and four receive over one pair at once: each descriptor arrives
+ * exactly once, and each call returns its own result, with errno in its own thread. */
 #include "peer.h"
 #include "sendfd.h"
 #include "tap.h"

@@ -1,8 +1,8 @@
-/* Too many descriptors in flight (ETOOMANYREFS), as an unprivileged user with a low
- * RLIMIT_NOFILE meets it: sendfds_all waits it out on a blocking socket, for as
- * long as the receiver is there, no signal comes and no timeout is over, and fails
- * at once on a non-blocking one; the other sends fail at once on any. What is
- * reported as sent is exactly what arrives. */
+/* Too many descriptors in flight (ETOOMANYREFS), for an unprivileged user with a low
+ * RLIMIT_NOFILE: on a blocking socket sendfds_all waits until there are fewer, a signal
+ * comes, the timeout expires or the receiver closes; on a non-blocking one it fails at
+ * once. The other sends always fail at once. Exactly the descriptors that are reported as
+ * sent arrive. */
 #include "peer.h"
 #include "sendfd.h"
 #include "tap.h"
@@ -24,7 +24,7 @@
 
 static int files[FILES], to_send[MANY];
 
-/* What the sender, a process of its own, is to do and has done. */
+/* The task and the result of the sender, which is a process of its own. */
 struct sender {
     int type;
     void (*body)(struct sender *sender);
@@ -286,7 +286,8 @@ static void send_to_the_gone(struct sender *self)
     close(gone[0]);
 }
 
-/* A datagram socket counts what is in flight before it looks for its peer. */
+/* On a datagram socket the kernel counts the descriptors in flight before it looks for
+ * the peer. */
 static void gone_while_others_send(const struct socket_type *type)
 {
     bool looks_later = type->type == SOCK_DGRAM;

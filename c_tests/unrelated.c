@@ -33,7 +33,7 @@ static void meet(const char *fifo, int flags)
     close(fd);
 }
 
-/* What the other two processes find; the test itself sees their exit status. */
+/* How many mistakes the other two processes find; the test sees their exit status. */
 static int unexpected;
 
 static void expect(bool condition, const char *what)

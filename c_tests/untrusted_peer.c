@@ -1,6 +1,6 @@
-/* What a peer can do with what it shares, and what keeps it from that: all that
- * libsendfd(7) says in SECURITY CONSIDERATIONS and that can be shown. None of it is
- * the library's doing; but a page that is wrong on it is worse than none. */
+/* Everything in SECURITY CONSIDERATIONS of libsendfd(7) that a test can show: what a peer
+ * can do with a description that it shares, and what prevents it. The library does none
+ * of it, but a page that is wrong about it is worse than none. */
 #include "peer.h"
 #include "sendfd.h"
 #include "tap.h"

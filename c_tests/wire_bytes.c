@@ -1,6 +1,6 @@
-/* What goes over the wire, seen by bare recvmsg(2): sendfd is one message of
- * one zero byte and one descriptor, sendfds one of a byte that is their
- * number; and a receive takes any byte from a sender without the library. */
+/* The messages on the wire, as recvmsg(2) sees them: sendfd sends one zero byte with one
+ * descriptor, sendfds one byte that is the number of descriptors. A receive accepts any
+ * byte from a sender without the library. */
 #include "peer.h"
 #include "sendfd.h"
 #include "tap.h"
