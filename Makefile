@@ -52,7 +52,7 @@ map     := src/libsendfd.map
 exports := $(shell sed -n 's/^ *\([a-z][a-z0-9_]*\);$$/\1/p' $(map))
 
 V ?= 0
-# What the scripts know of the build.
+# The variables of the build that the scripts use.
 export O V CC CXX LD AR OBJCOPY CARGO CARGOFLAGS CARGO_VENDOR HARDENING CLANG_FORMAT SHELLCHECK PROVE STRIP MAKE
 export VERSION := $(version)
 export REQUIRE_ALL ?= 0
@@ -97,8 +97,8 @@ help:
 
 # --- the library -----------------------------------------------------------
 
-# What was built with other flags is made again. But root may have no cargo, or an older
-# one, and no CFLAGS: a make install without flags takes what is built.
+# Files that were built with other flags are built again. But root may have no cargo, or
+# an older one, and no CFLAGS: a make install without flags takes what is built.
 flags := HARDENING CC CXX CPPFLAGS CFLAGS CXXFLAGS LDFLAGS LD AR OBJCOPY RUSTFLAGS CARGO_BUILD_TARGET
 only_installs := $(if $(filter install,$(MAKECMDGOALS)),$(if $(filter-out install installcheck \
 	uninstall,$(MAKECMDGOALS))$(filter command,$(foreach flag,$(flags),$(origin $(flag)))),,yes))
@@ -256,5 +256,5 @@ clean:
 	rm -f $(built) $(addprefix $(O)/,flags libsendfd-rust.a sendfd.o sendfd-weak.o $(tarballs))
 	[ ! -d $(O) ] || rmdir --ignore-fail-on-non-empty $(O)
 
-# What a packager's copy of the sources need not have.
+# Files that a packager's copy of the sources does not need.
 include $(wildcard examples/examples.mk tests/tests.mk bench/bench.mk)

@@ -47,7 +47,7 @@ void run_case(const struct bench_case *bench_case);
 /* To be called first: the head of the CSV, and a limit to the time of it all. */
 void start_bench(const char *part);
 
-/* Tells what is not measured and why: a failure where REQUIRE_ALL=1, see bench/run. */
+/* Reports what is not measured, and why: a failure with REQUIRE_ALL=1, see bench/run. */
 void skip(const char *why);
 
 /* One of two values: that of the whole benchmark, or of the short mode in which it

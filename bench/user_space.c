@@ -101,7 +101,8 @@ __attribute__((noinline)) static long depth(int (*call)(void), int *result)
     const unsigned char *frame = __builtin_frame_address(0), *lowest = frame - PAINTED;
     paint();
     *result = call();
-    /* What was painted starts below this frame and so ends below where this looks. */
+    /* The painted part starts below this frame, and so ends below the part that this
+     * inspects. */
     while (*lowest == PAINT)
         lowest++;
     return (long)(frame - lowest);

@@ -1,4 +1,4 @@
-/* What the files of this example share. main.c says what the program does. */
+/* The declarations that the files of this example share. main.c explains the program. */
 #ifndef HANDOVER_H
 #define HANDOVER_H
 
@@ -12,7 +12,7 @@ enum {
     descriptors_spare = 16, /* not for connections: a handover needs some */
 };
 
-/* What is unfinished on a connection. The successor goes on from there. */
+/* The unfinished part of a connection. The successor continues from there. */
 struct unfinished {
     uint32_t unread, unsent;
     char request[request_limit]; /* read, but not yet a whole line */

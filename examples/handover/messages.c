@@ -47,7 +47,8 @@ static bool fail_closing(int error, const int *fds, int nfds)
     return false;
 }
 
-/* The descriptors go with the first byte: the rest of the bytes goes without them. */
+/* The descriptors are sent with the first byte; the rest of the bytes is sent without
+ * them. */
 bool send_message(int socket, const int *fds, int nfds, const void *data, size_t length)
 {
     const char *next = data;

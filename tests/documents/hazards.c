@@ -1,6 +1,6 @@
-/* Prints the table of README.md, "What goes wrong": what the classic snippet and the
- * library do in each case, as it happens here. A cell reads "something else" where
- * neither of the known things happened. */
+/* Prints the table of README.md, "What goes wrong": the results of the classic snippet
+ * and of the library in each case, as measured here. A cell is "something else" if the
+ * result is not one of the known ones. */
 #include "peer.h"
 #include "tap.h"
 

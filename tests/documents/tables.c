@@ -155,7 +155,7 @@ static void feed(const struct function *function, int socket)
         raw_send(socket, data, 1, right, function->receive == receive_one ? 1 : NFDS);
 }
 
-/* What the function returns when one descriptor came first and then the end of file, or a
+/* The result of the function when first a descriptor comes and then the end of file, or a
  * byte without a descriptor. */
 static ssize_t after_one(const struct function *function, bool end)
 {

@@ -112,7 +112,7 @@ static const char *made(void)
 
 /* --- what a fault is to do ------------------------------------------------- */
 
-/* What a step does without a fault. */
+/* The result of a step without a fault. */
 struct record {
     enum call made[MOST_CALLS];
     int nmade;
@@ -156,7 +156,7 @@ static int messages_sent(const struct step *step, const struct record *record, i
     return step->simulated == TOO_MANY_FOREVER ? 0 : sent;
 }
 
-/* What the call is to return, and to set errno to: 0 where that does not matter. */
+/* The expected return value and errno; an errno of 0 means any. */
 static void expect(const struct step *step, const struct record *record,
                    const struct fault *fault, ssize_t *returns, int *error, int *taken)
 {

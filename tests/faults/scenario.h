@@ -1,6 +1,6 @@
-/* What the functions do, succeeding and failing, as a list of steps: each
- * with what it returns and the system calls that it makes. fault_scenario.c makes
- * those calls fail, seccomp_scenario.c forbids all others, stack_use.c measures. */
+/* The functions, succeeding and failing, as a list of steps: each has its return value
+ * and the system calls that it makes. fault_scenario.c makes those calls fail,
+ * seccomp_scenario.c forbids all others, stack_use.c measures. */
 #ifndef SCENARIO_H
 #define SCENARIO_H
 
@@ -26,7 +26,7 @@ enum function {
 };
 extern const char *const function_names[FUNCTIONS];
 
-/* What the kernel at hand cannot be made to do by itself. */
+/* Simulates what this kernel cannot be made to do. */
 enum simulated {
     NOTHING,
     TOO_MANY_TWICE,   /* the first two sendmsg fail with ETOOMANYREFS */
@@ -46,7 +46,7 @@ struct step {
     int flags;             /* of those */
     enum { PAIR, CLOSED, FILE_INSTEAD, INTERNET } socket;
     enum { RIGHT, NULL_FDS, BAD_FD } fds;
-    /* What the call makes, in order; two close or more are listed as "close+". */
+    /* The system calls that it makes, in order; two or more close are "close+". */
     const char *calls;
     ssize_t returns;
     int error; /* of -1 and of a short count; KEPT: as it was before the call */
@@ -58,7 +58,7 @@ enum { KEPT = -1 };
 extern const struct step steps[];
 extern const size_t nsteps;
 
-/* What became of a call. */
+/* The result of a call. */
 struct result {
     ssize_t returned;
     int error;

@@ -97,7 +97,7 @@ static int play_filtered(void *argument)
     _exit(write(report[1], &outcome, sizeof outcome) != sizeof outcome);
 }
 
-/* What the child has reported, or how it has ended. */
+/* The report of the child, or how it ended. */
 static int run(const struct play *play, struct outcome *outcome)
 {
     int status = wait_for_child(run_in_child(play_filtered, (void *)play));

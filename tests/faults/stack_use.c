@@ -47,7 +47,8 @@ __attribute__((noinline)) static long measure(const struct step *step, ssize_t *
     errno = E2BIG; /* as play sets it */
     *returned = step ? make_call(step) : use_the_limit();
     *error = errno;
-    /* What was painted starts below this frame and so ends below where this looks. */
+    /* The painted part starts below this frame, and so ends below the part that this
+     * inspects. */
     while (*lowest == PAINT)
         lowest++;
     return (long)(frame - lowest);

@@ -9,7 +9,7 @@
 scratch_directory
 . tests/faults/scenario.sh
 
-# What each function does in the steps where it does what it is for.
+# The usual path of each function.
 is_listed() {
 	while IFS='|' read -r step calls; do
 		is "$(grep -c ": $step: $calls\$" "$scratch/listed")" "$(grep -c ": $step:" "$scratch/listed")" \
@@ -37,7 +37,7 @@ recvfds_msghdr of data|recvmsg
 end
 }
 
-# What cannot be had for real, with the kernel's answer replaced by strace.
+# Paths that this kernel does not take: strace replaces its answer.
 too_many_in_flight() {
 	step='sendfds_all with too many in flight for a while'
 	straced "$scratch/log" -e trace=sendmsg,write "$plain" one SOCK_STREAM "$step" \

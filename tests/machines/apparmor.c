@@ -1,4 +1,4 @@
-/* What the library says where AppArmor refuses something; kernels.t runs it with the
+/* The errors of the library where AppArmor refuses something; kernels.t runs it with the
  * policy in apparmor.profiles. A descriptor that is refused: EACCES, the message
  * consumed, nothing left open. The receive or the send itself: EACCES, and nothing has
  * happened.
@@ -20,7 +20,7 @@
 
 #define RIGHTS_NOTRUNC 85 /* SO_RIGHTS_NOTRUNC, Linux 7.3 */
 
-/* What a confined process has seen. */
+/* The result in a confined process. */
 struct outcome {
     ssize_t returned;
     int error, nfds, places[3], flags, left_open;

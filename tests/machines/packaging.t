@@ -25,7 +25,7 @@ in_source() {
 	logged sh -c "export DEBIAN_FRONTEND=noninteractive && cd /srv/libsendfd-$VERSION && $1"
 }
 
-# What is installed with these names, after the packages are gone.
+# Lists the installed files with these names, after the packages were removed.
 left_behind() {
 	enter sh -c "find / -xdev -name '*sendfd*' ! -path '/srv/*' ! -path '/proc/*'"
 }

@@ -1,4 +1,4 @@
-# What a program that was linked with version 1.0 relies on, as abi.t compares it
+# The ABI that a program linked with version 1.0 relies on, as abi.t compares it
 # and as abi-baseline writes it down: source it.
 # shellcheck shell=sh
 # shellcheck disable=SC2034 # The names of the baselines are for those who source it.

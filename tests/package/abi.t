@@ -63,7 +63,7 @@ fi
 
 # --- the header --------------------------------------------------------------
 
-# What of the first list is not in the second.
+# The lines of the first list that are not in the second.
 missing() {
 	LC_ALL=C comm -23 "$1" "$2"
 }

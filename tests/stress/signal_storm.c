@@ -39,7 +39,7 @@ static int slowness = 1;
 static const int signals[SIGNALS] = {SIGUSR1, SIGUSR2};
 static int files[FILES], fds[FILES + MANY]; /* the files, over and over */
 
-/* What must have come to pass for it to be a storm. */
+/* The conditions that make it a storm. */
 static atomic_long runs, nested, in_allocator, in_call, would_block;
 static atomic_long interrupted[2]; /* sends, receives */
 static atomic_int wrong_in_handler, wrong, allocations;
@@ -164,7 +164,7 @@ static bool fails_each_way(const int pair[2], const int *sent)
     if (!failed_with(recvfds_msg(pair[1], received, &nfds, &byte, 1, MSG_DONTWAIT),
                      EAGAIN))
         return false;
-    /* What came is closed before each of these fails. */
+    /* Each of these fails after it has closed the descriptors that came. */
     return sendfds(pair[0], sent, 3) == 3 && failed_with(recvfd(pair[1]), EMSGSIZE) &&
            sendfds(pair[0], sent, 3) == 3 &&
            failed_with(recvfds(pair[1], received, 2), EMSGSIZE) &&
@@ -247,7 +247,7 @@ static void stop_storm(void)
     }
 }
 
-/* What a thread is to do. */
+/* The task of a thread. */
 struct work {
     int type, pair[2];
     bool nonblocking;

@@ -45,7 +45,7 @@ extern struct shared *shared;
 
 struct channel *channel_of(int from, int to, int type);
 
-/* Tells what is wrong, and that something is. */
+/* Reports a failure, and records that there is one. */
 __attribute__((format(printf, 1, 2))) void report(const char *format, ...);
 
 /* Counts an errno that the library has reported. */
@@ -71,7 +71,7 @@ bool make_sockets(int type, int pair[2]);
  * collector can free them. */
 void leave_a_cycle(void);
 
-/* What the first descriptor of a message says about it. */
+/* The label of a message, in its first descriptor. */
 struct label {
     unsigned number, nfds, channel, round;
 };

@@ -24,7 +24,7 @@
 
 /* --- what else is passed ----------------------------------------------------------- */
 
-/* What the link in /proc/self/fd says for each kind. */
+/* The link in /proc/self/fd for each kind. */
 static const char *const kinds[] = {
     "eventpoll", "pidfd",   "eventfd", "timerfd", "signalfd",
     "/dev/null", "socket:", "pipe:",   "memfd:",  "/"};
