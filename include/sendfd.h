@@ -1,5 +1,7 @@
 /* sendfd.h - pass open file descriptors over a Unix-domain socket
  *
+ * The manual is libsendfd(7), with a page for each function.
+ *
  * SPDX-License-Identifier: MIT
  *
  * Generated from src/ffi.rs: change that, then run `make header`.
