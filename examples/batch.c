@@ -4,7 +4,7 @@
  *     cc -D_GNU_SOURCE batch.c $(pkg-config --cflags --libs sendfd) -o batch
  *     ./batch
  *
- * It is for programs that have such calls already: as for descriptors alone, sendfds()
+ * This is for programs that already use these calls. To pass descriptors alone, sendfds()
  * with many of them in one message is faster.
  */
 #include <sendfd.h>
@@ -35,8 +35,8 @@ static void prepare(struct mmsghdr *message, struct slot *slot, size_t length,
     message->msg_hdr.msg_controllen = control;
 }
 
-/* sendmmsg stops at a message that cannot be sent and returns how many went before it.
- * The call that begins with that message gives its errno. */
+/* sendmmsg stops at a message that cannot be sent and returns how many were sent before
+ * it. The call that begins with that message gives its errno. */
 static void send_batch(int socket, struct mmsghdr *messages, unsigned count)
 {
     for (unsigned done = 0; done < count;) {
@@ -67,8 +67,8 @@ static void send_files(int socket)
     close(fds[0]);
 }
 
-/* Each message has a result of its own. One that fails has lost its descriptors, no
- * other has: every one has to be looked at, or what it holds stays open. */
+/* Each message has its own result. If one fails, its descriptors are lost, and no others:
+ * look at every message, or its descriptors stay open. */
 static bool receive_batch(int socket)
 {
     static struct slot slots[batch_size];

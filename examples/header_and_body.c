@@ -36,8 +36,8 @@ static void advance(struct msghdr *message, size_t sent)
     }
 }
 
-/* A large message may take several calls. The descriptors go with its first byte: sent
- * again with the rest they would arrive twice. */
+/* A large message may take several calls. The descriptors are sent with its first byte;
+ * if they were sent again with the rest, they would arrive twice. */
 static int send_message(int socket, const struct header *header, const void *body,
                         const int *fds)
 {

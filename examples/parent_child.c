@@ -64,8 +64,8 @@ static void parent(int socket, const char *path)
     printf("parent %d: opened %s as descriptor %d, offset 0; sending a byte, then it\n",
            (int)getpid(), path, fd);
 
-    /* A byte of the program's own protocol: recvfd() leaves such bytes alone if the
-     * receiver reads them, and no more, before it calls it. */
+    /* A byte of the program's own protocol: the receiver reads exactly such bytes before
+     * it calls recvfd(). */
     if (send(socket, "!", 1, MSG_NOSIGNAL) != 1)
         err(1, "parent: sending a byte");
     if (sendfd(socket, fd) < 0)

@@ -5,8 +5,8 @@
  *     cc proxy_fdpass.c $(pkg-config --cflags --libs sendfd) -o proxy_fdpass
  *     ssh -o ProxyUseFdpass=yes -o ProxyCommand='./proxy_fdpass %h %p' user@host
  *
- * What a real one does before it hands the socket over (a dialogue with a proxy, a
- * choice among addresses, a socket option) goes between the connection and sendfd().
+ * A real one does more before it hands the socket over (a dialogue with a proxy, a choice
+ * among addresses, a socket option): put that between the connection and sendfd().
  */
 #include <sendfd.h>
 
