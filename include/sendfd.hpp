@@ -556,7 +556,7 @@ receive_message(descriptor socket, span<unique_fd> fds, span<const iovec> buffer
 }
 
 /* Takes the descriptors out of a message that recvmsg(2) received: recvfds_cmsg(3).
- * Returns how many came, 0 also at the end of file. */
+ * Returns how many came; at the end of file that is 0. */
 [[nodiscard]] inline std::size_t take_cmsg(descriptor socket, span<unique_fd> fds,
                                            msghdr &message, int flags,
                                            std::error_code &error)
