@@ -1,7 +1,7 @@
-/* What a descriptor costs as the number of them grows: up to 253 in one message, in
- * one process, and up to 100,000 to another process with sendfds_all() and
- * recvfds_all(), against one in a message, batches by hand, and sendmmsg(2). Would show
- * a cost that grows faster than the number. Prints CSV, see bench.h. */
+/* The cost of a descriptor as their number grows: up to 253 in one message, in one
+ * process, and up to 100,000 to another process with sendfds_all() and recvfds_all(),
+ * against one in a message, batches by hand, and sendmmsg(2). Would show a cost that
+ * grows faster than the number. Prints CSV, see bench.h. */
 #include "bench.h"
 #include "contenders.h"
 #include "sendfd.h"

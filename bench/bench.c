@@ -205,7 +205,7 @@ double quantile(const double *sorted, size_t n, double share)
 /* --- cases ---------------------------------------------------------------------------
  */
 
-/* What was measured: [figure][contender][round]. */
+/* The measured values: [figure][contender][round]. */
 static double results[MOST_FIGURES][MOST_CONTENDERS][MOST_ROUNDS];
 
 /* In random order: in a fixed one each would always run in the traces that the same

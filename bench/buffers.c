@@ -18,7 +18,7 @@
 static int pair[2], file;
 static char header[HEADER], body[MOST_BODY], received[HEADER + MOST_BODY];
 
-/* What a slice is about: the size of the body, and how it is sent and received. */
+/* The size of the body in a slice, and how it is sent and received. */
 struct exchange {
     size_t len;
     void (*send)(size_t len);

@@ -1,6 +1,6 @@
-/* What libsendfd is measured against: what a C programmer writes instead, and the
- * least that the system calls themselves cost. Each returns what its counterpart in
- * sendfd.h returns; all ends at the first error. */
+/* The contenders of libsendfd: what a C programmer writes instead, and the least that the
+ * system calls themselves cost. Each returns what its counterpart in sendfd.h returns;
+ * all ends at the first error. */
 #ifndef CONTENDERS_H
 #define CONTENDERS_H
 

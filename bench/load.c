@@ -1,6 +1,6 @@
-/* What a hand-over costs on a machine that is busy with them: 64 pairs of processes at
- * once, each of which sends a descriptor back and forth as fast as it can; how many go over
- * in a second, and how long one takes, in the middle and at the worst. Would show a
+/* The cost of a hand-over on a machine that is busy with them: 64 pairs of processes at
+ * once, each of which sends a descriptor back and forth as fast as it can; how many go
+ * over in a second, and how long one takes, in the middle and at the worst. Would show a
  * lock or a wait that only a crowd meets. Prints CSV, see bench.h. */
 #include "bench.h"
 #include "contenders.h"

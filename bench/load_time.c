@@ -1,5 +1,5 @@
-/* What it costs to have the library at all: the time to load and unload the shared
- * object, and to start and end a program that is linked with it and calls nothing.
+/* The cost of having the library at all: the time to load and unload the shared object,
+ * and to start and end a program that is linked with it and calls nothing.
  *
  *     load_time DIRECTORY    which holds what bench/user_space.sh has built */
 #include "bench.h"

@@ -1,7 +1,7 @@
-/* What one descriptor costs: sendfd() and recvfd() apart, a round trip in one process,
+/* The cost of one descriptor: sendfd() and recvfd() apart, a round trip in one process,
  * and a descriptor that goes to another process and comes back, against what a C
- * programmer writes instead. The ratios would show a copy, a check or a system call
- * too many. Prints CSV, see bench.h. */
+ * programmer writes instead. The ratios would show a copy, a check or a system call too
+ * many. Prints CSV, see bench.h. */
 #include "bench.h"
 #include "contenders.h"
 #include "sendfd.h"
@@ -92,7 +92,7 @@ static const struct bench_case send_case = {
                    {"a byte without descriptor", measure_send, &no_descriptor}},
 };
 
-/* What is left when both make the same system calls. */
+/* The difference if both make the same system calls. */
 static const struct bench_case same_calls_case = {
     .figures = {{"send by the same system calls", "ns"}},
     .ncontenders = 2,

@@ -193,7 +193,7 @@ static struct server start_server(const char *const arguments[], const char *say
     return server;
 }
 
-/* What it still prints has room in the pipe. */
+/* The rest of its output has room in the pipe. */
 static void need_end(struct server server)
 {
     int status;

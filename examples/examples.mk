@@ -9,7 +9,7 @@ have_cxx       := $(shell command -v $(CXX))
 cxx_examples   := $(if $(have_cxx),$(patsubst %.cc,$(O)/%,$(wildcard examples/*.cc)))
 examples       := $(c_examples) $(cxx_examples)
 c_warnings     := -Wall -Wextra -Wpedantic -Werror
-# What is built here and linked with the shared object finds it here.
+# Programs that are built here and linked with the shared object find it here.
 with_shared     = -L$(O) -lsendfd -Wl,-rpath,$(call quoted,$(abspath $(O)))
 
 $(short_examples): $(O)/%: %.c

@@ -1,7 +1,7 @@
 #!/usr/bin/perl
-# What Perl has to pass descriptors, and libsendfd by the package SendFD: one
-# descriptor, or 253 in a message, sent, received and closed over a socketpair. Prints
-# a line for each contender in each round, for rounds.awk.
+# The modules that pass descriptors in Perl, and libsendfd by the package SendFD: one
+# descriptor, or 253 in a message, sent, received and closed over a socketpair. Prints a
+# line for each contender in each round, for rounds.awk.
 #
 #     perl.pl SECONDS    to spend on each case
 use strict;

@@ -32,7 +32,7 @@ class TapReporter < Minitest::AbstractReporter
   end
 end
 
-# What minitest looks for.
+# The hook that minitest looks for.
 module Minitest
   def self.plugin_tap_init(options)
     reporter.reporters.replace [TapReporter.new(options[:io])]

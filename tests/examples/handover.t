@@ -19,7 +19,7 @@ path=$scratch/socket
 ok 'the other side compiles' $CC -std=c11 -Wall -Wextra -Wpedantic -Werror -D_GNU_SOURCE \
 	-Iinclude -Iexamples/handover -o "$peer" tests/examples/handover_peer.c \
 	examples/handover/messages.c "$O/libsendfd.a"
-# What a client waits for when it is in the middle of something.
+# The state that a client waits for when it is in the middle of something.
 mkfifo "$scratch/go"
 exec 3<>"$scratch/go"
 

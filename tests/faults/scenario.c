@@ -24,11 +24,11 @@ const char *const function_names[FUNCTIONS] = {
 void (*before_call)(const struct step *step, int type);
 void (*after_call)(void);
 
-/* What there is throughout. */
+/* Exists during the whole run. */
 static int files[FILES], fds[MANY], bad_fds[MANY];
 static bool has_internet, has_pidfds;
 
-/* What there is for one call. */
+/* Exists for one call. */
 static struct {
     int pair[2], internet;
     int messages[8], nmessages; /* in the queue; descriptors in each */

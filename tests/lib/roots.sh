@@ -48,7 +48,8 @@ minimal_root() {
 	mkdir "$root" && tar -C "$root" -xf "$tarball" && as_this_machine_reaches_others
 }
 
-# What this machine needs to reach a mirror and a registry is no part of Debian.
+# The settings with which this machine reaches a mirror and a registry are no part of
+# Debian.
 as_this_machine_reaches_others() {
 	cp /etc/resolv.conf "$root/etc/resolv.conf"
 	echo force-unsafe-io >"$root/etc/dpkg/dpkg.cfg.d/unsafe-io" # it is gone soon

@@ -51,7 +51,7 @@ static struct {
     int control;
 } workers[WORKERS];
 
-/* What was found of the channels of which the receiver was killed. */
+/* The findings on the channels whose receiver was killed. */
 static struct {
     bool searched;
     unsigned first, found; /* in the queue */
@@ -259,9 +259,9 @@ static void run_round(uint32_t *state)
 
 /* --- the accounts ------------------------------------------------------------------ */
 
-/* What became of the messages in the queue of a killed receiver, which had counted
- * so many: of least to most that had been sent. It may have met with the end of a
- * killed sender and so have dropped a queue of datagrams before its own. */
+/* Accounts for the messages in the queue of a killed receiver, which had counted so many,
+ * of least to most that had been sent. It may have met with the end of a killed sender
+ * and so have dropped a queue of datagrams before its own. */
 static void settle_killed(int i, unsigned counted, unsigned least, unsigned most)
 {
     const struct channel *channel = &shared->channels[i];

@@ -1,5 +1,5 @@
-/* What the coordinator of the soak (soak.c) and its workers (soak_worker.c) share:
- * the accounts, random numbers, and the descriptors that carry a label. */
+/* Shared by the coordinator of the soak (soak.c) and its workers (soak_worker.c): the
+ * accounts, random numbers, and the descriptors that carry a label. */
 #ifndef SOAK_H
 #define SOAK_H
 

@@ -1,4 +1,4 @@
-/* What soak.h declares: the accounts, and descriptors that carry a label. */
+/* Implements soak.h: the accounts, and descriptors that carry a label. */
 #include "soak.h"
 
 #include <errno.h>

@@ -245,8 +245,8 @@ static int check_message(struct thread *self, int from, unsigned number, const i
     return (int)label.nfds;
 }
 
-/* What came is delivered: checks it, message by message, and closes it. Returns how
- * many messages it was. */
+/* Checks what came, message by message, counts it as delivered, and closes it. Returns
+ * the number of messages. */
 static int accept_all(struct thread *self, int from, const int *fds, int nfds, bool one)
 {
     struct channel *channel = channel_of(from, self->worker, self->type);

@@ -256,7 +256,7 @@ struct Libsendfd;
 mod c {
     use std::ffi::c_int;
 
-    // What include/sendfd.h declares.
+    // The declarations of include/sendfd.h.
     unsafe extern "C" {
         pub fn sendfd(socket: c_int, fd: c_int) -> c_int;
         pub fn recvfd(socket: c_int) -> c_int;

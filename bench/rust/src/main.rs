@@ -1,6 +1,6 @@
-//! What Rust has to pass descriptors, and libsendfd by `extern "C"`: one descriptor,
-//! or 253 in a message, sent, received and closed over a socketpair. Prints a line for
-//! each contender in each round, for rounds.awk.
+//! The crates that pass descriptors in Rust, and libsendfd by `extern "C"`: one
+//! descriptor, or 253 in a message, sent, received and closed over a socketpair. Prints a
+//! line for each contender in each round, for rounds.awk.
 //!
 //! ```text
 //! bench SECONDS        to spend on each case

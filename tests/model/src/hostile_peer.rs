@@ -31,7 +31,7 @@ const END: isize = RECVFD_EOF as isize;
 const SO_PASSPIDFD: c_int = 76;
 const SO_PASSRIGHTS: c_int = 83;
 
-/// What stands in the arrays before a receive.
+/// The content of the arrays before a receive.
 const NO_FD: c_int = -77;
 const NO_BYTE: u8 = 0xa5;
 /// Places beyond those that a call is given; a sanitizer sees those that are not there.
@@ -75,7 +75,7 @@ pub fn run(bytes: &[u8]) -> usize {
     steps
 }
 
-/// What a call has returned, and errno, which was 0 before.
+/// The result of a call, and errno, which was 0 before.
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct Outcome {
     returned: isize,
@@ -286,7 +286,7 @@ impl Scene {
         }
     }
 
-    /// What we have sent comes, and nothing else.
+    /// Asserts that the peer receives what we have sent, and nothing else.
     fn take_from_outbox(&mut self, room: usize) {
         let portions = self.outbox.portions(room, false);
         let Some(received) = raw::receive(self.theirs, room) else {
@@ -527,7 +527,7 @@ impl Scene {
         }
     }
 
-    /// What sendmsg(2) fails with, in the order in which the kernel looks, or 0.
+    /// The errno of sendmsg(2), in the order in which the kernel checks, or 0.
     fn error_of_sending(&mut self, part: &Part, refused: c_int) -> c_int {
         let is_datagram = self.kind == Type::Datagram;
         if self.kind == Type::Seqpacket && std::mem::take(&mut self.was_reset) {
@@ -549,7 +549,7 @@ impl Scene {
             return refused;
         }
         if is_datagram && !self.they_are_open {
-            // What they had sent is lost with the connection.
+            // Everything that they had sent is lost with the connection.
             self.was_disconnected = true;
             self.inbox.clear();
             return ECONNREFUSED;
@@ -596,7 +596,7 @@ impl Scene {
         value
     }
 
-    /// What recvmsg(2) finds, in the order in which the kernel looks.
+    /// The result of recvmsg(2), in the order in which the kernel checks.
     fn find(&mut self, room: usize, peek: bool) -> Found {
         let error_first = self.kind == Type::Seqpacket || self.inbox.is_empty();
         if error_first && std::mem::take(&mut self.was_reset) {

@@ -1,5 +1,5 @@
-//! What the library has to do, written a second time, and the library held to it:
-//! by a fuzzer (fuzz/fuzz_targets/), or by a generator of random bytes (main.rs).
+//! A second implementation of the contract, with which the library is compared: by a
+//! fuzzer (fuzz/fuzz_targets/), or by a generator of random bytes (main.rs).
 //!
 //! The library is src/ itself, compiled into this crate; it is called as C calls
 //! it, by the exported functions. A failed check is a panic.

@@ -27,7 +27,7 @@ pub(crate) struct Message {
     pub(crate) sender: u32,
 }
 
-/// What one recvmsg(2) brings.
+/// The result of one recvmsg(2).
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Portion {
     pub(crate) data: Vec<u8>,

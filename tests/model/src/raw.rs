@@ -168,7 +168,7 @@ pub(crate) fn send(socket: c_int, data: &[u8], mut control: Control) -> bool {
     sent >= 0
 }
 
-/// What a bare receive brings: bytes and descriptors, the caller's to close.
+/// The result of a bare receive: bytes, and descriptors for the caller to close.
 pub(crate) struct Received {
     pub(crate) data: Vec<u8>,
     pub(crate) fds: Vec<c_int>,

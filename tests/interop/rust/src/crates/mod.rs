@@ -40,7 +40,7 @@ pub fn named(name: &str) -> io::Result<&'static dyn Peer> {
     })
 }
 
-/// What a crate gives as numbers.
+/// The numbers of the descriptors that a crate returns.
 fn files(fds: &[RawFd]) -> Vec<File> {
     // SAFETY: the kernel has just installed them for us, and nobody else has them.
     let own = |fd: &RawFd| unsafe { OwnedFd::from_raw_fd(*fd) };
