@@ -498,25 +498,26 @@ SendFD - pass open file descriptors over a Unix-domain socket, with libsendfd
 
 The functions of libsendfd, see L<libsendfd(7)>, in Perl's terms.
 
-B<Arguments.> Sockets and files are given as handles or as numbers. Sending does not
-close yours. Misuse, such as what is neither a handle nor a number, dies before anything
-is sent or received.
+B<Arguments.> Sockets and files are given as handles or as numbers. Sending does not close
+yours. Misuse, such as an argument that is neither a handle nor a number, dies before
+anything is sent or received.
 
-B<Results.> What is received is close-on-exec, and yours to close: a handle closes itself,
-a number is closed by C<POSIX::close>. 0 is a descriptor: test whether a number is defined.
+B<Results.> Received descriptors are close-on-exec, and yours to close: a handle closes
+itself, a number is closed by C<POSIX::close>. 0 is a descriptor: test whether a number is
+defined.
 
-B<Failure> is C<undef>, or the empty list in list context, with C<$!> set. B<The end of
-file> is that with C<$!> set to 0, as it is of C<readdir>. The values of C<$!> are those of
-L<recvfd(3)>: C<ENOMSG> if a message came without a descriptor, C<EMSGSIZE> if it had more
-than there is room for, C<EMFILE> if the table of descriptors is full, and so on. On a
-failure all that came has been closed.
+B<Failure> is C<undef>, or the empty list in list context, with C<$!> set. At B<the end of
+file> it is the same with C<$!> set to 0, as with C<readdir>. The values of C<$!> are those
+of L<recvfd(3)>: C<ENOMSG> if a message came without a descriptor, C<EMSGSIZE> if it had
+more than there is room for, C<EMFILE> if the table of descriptors is full, and so on. On a
+failure every descriptor that came has been closed.
 
-B<Signals.> While a function waits, the handlers of signals run. After one that returns, the
-function goes on, so that C<EINTR> is not seen. One that dies, as for a timeout, interrupts
-the function: what has come and has not been returned is closed, and the exception is the
-caller's. (This holds for perl's usual, deferred signals.) A signal that comes just before
-the function begins to wait does not interrupt it, as with C<sysread>: a limit that has to
-hold is C<SO_RCVTIMEO>, which ends a receive with C<EAGAIN>.
+B<Signals.> While a function waits, the handlers of signals run. After one that returns,
+the function continues, so C<EINTR> is not seen. One that dies, as for a timeout,
+interrupts the function: descriptors that came and were not returned are closed, and the
+caller gets the exception. (This holds for perl's usual, deferred signals.) A signal that
+comes just before the function begins to wait does not interrupt it, as with C<sysread>: a
+limit that has to hold is C<SO_RCVTIMEO>, which ends a receive with C<EAGAIN>.
 
 B<Prefer handles.> A number that a function has returned is held by a variable of yours,
 and what dies before you close it, a handler for instance, leaves it open; no module can
@@ -550,8 +551,8 @@ Receives one message of 1 to C<$max_fds> descriptors.
 
 Receives one descriptor that is a socket, and returns an object that can C<accept>, and has
 a C<peerhost>: an L<IO::Socket::INET>, L<IO::Socket::IP> (IPv6), L<IO::Socket::UNIX>, or, of
-another domain, L<IO::Socket>. It is blocking or non-blocking as it was. What is not a
-socket is closed, and that is a failure with C<ENOTSOCK>.
+another domain, L<IO::Socket>. It is blocking or non-blocking as it was. A descriptor that
+is not a socket is closed, and the function fails with C<ENOTSOCK>.
 
 =head3 open_received
 

@@ -74,7 +74,7 @@ def parent(socket, path)
   file.close
 end
 
-# Whether the block succeeds; if not, why is told.
+# Returns whether the block succeeds; if not, prints why.
 def succeeds
   yield
   true

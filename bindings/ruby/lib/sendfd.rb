@@ -7,26 +7,26 @@ require_relative 'sendfd/header'
 require_relative 'sendfd/transfer'
 
 # Passes open files, sockets and other descriptors between processes, over a
-# Unix-domain socket. sendfd(3) tells what the functions do and which errors they
-# report; here is what they are in Ruby.
+# Unix-domain socket. sendfd(3) documents the functions and their errors; this page
+# documents them in Ruby.
 #
 #     SendFD.sendfd(socket, File.open('/etc/hosts'))
 #     file = SendFD.recv_io(socket)
 #
-# A *socket* is an IO, what has to_io, or a number. What is sent is one of these or
-# a Dir. Sending does not close it.
+# A *socket* is an IO, an object with to_io, or a number. You can send these and a Dir.
+# Sending does not close them.
 #
-# *Received* are IO objects, or numbers (Integer) where the method says so. Numbers
-# are the caller's to close ({SendFD.close}); as they do not close themselves, one
-# can get lost if Timeout or a signal handler raises between the method's end and
-# the caller's next line. An IO cannot.
+# The methods return IO objects, or numbers (Integer) where they say so. The caller
+# closes numbers ({SendFD.close}). They do not close themselves, so one is lost if
+# Timeout or a signal handler raises between the method's end and the caller's next
+# line. An IO is not.
 #
 # Errors of the system are Errno exceptions. The end of file is no error: it is nil,
 # as it is of IO#read and Queue#pop.
 #
 # A method *waits* like Ruby's own do, whether the socket blocks or not: other
 # threads run, and Timeout, Thread#kill, Ctrl-C and a handler that raises end it.
-# What has come when an exception ends a receive is closed. The socket's own
+# When an exception ends a receive, the descriptors that came are closed. The socket's own
 # timeouts (SO_RCVTIMEO, SO_SNDTIMEO) do not end a wait.
 #
 # sendfds_cmsg(3) and recvfds_cmsg(3) are not here: they are for programs that make the
@@ -38,9 +38,9 @@ module SendFD
   # A flag of {SendFD.recvfds_msghdr}.
   RECVFD_PARTIAL = 0x10000000
 
-  # Extends the exception that ended {SendFD.sendfds_all} after some had gone.
+  # Extends the exception that ended {SendFD.sendfds_all} after some were sent.
   module Partial
-    # @return [Integer] how many had gone
+    # @return [Integer] how many were sent
     attr_accessor :sent
   end
 
@@ -149,7 +149,7 @@ module SendFD
     end
 
     # Sends any number of descriptors, in as many messages as it takes. If it fails
-    # after some have gone, the exception is a {SendFD::Partial}, which tells how many.
+    # after some were sent, the exception is a {SendFD::Partial}, which has their number.
     #
     # @param socket [IO, #to_io, Integer]
     # @param ios [Array<IO, #to_io, Dir, Integer>]
@@ -210,14 +210,14 @@ module SendFD
       arrivals&.close unless kept
     end
 
-    # Sends data with 0 to 253 descriptors; if any data went all descriptors did.
+    # Sends data with 0 to 253 descriptors. If any data was sent, all descriptors were.
     #
     # @param socket [IO, #to_io, Integer] with no descriptors, of any domain
     # @param ios [Array<IO, #to_io, Dir, Integer>]
     # @param data [String]
     # @param flags [Integer] MSG_DONTWAIT: does not wait, but raises
     #   IO::EAGAINWaitWritable (an Errno::EAGAIN); MSG_EOR
-    # @return [Integer] how many bytes went, which on a stream may be fewer
+    # @return [Integer] how many bytes were sent, on a stream perhaps fewer
     def sendfds_msg(socket, ios, data, flags = 0)
       fds = descriptors(ios)
       bytes = String.try_convert(data) or raise TypeError, "data is a String, not #{data.class}"
@@ -257,7 +257,7 @@ module SendFD
     end
 
     # Sends data from several buffers, to an address, with control messages:
-    # sendmsg(2) with 0 to 253 descriptors. If any data went all descriptors did.
+    # sendmsg(2) with 0 to 253 descriptors. If any data was sent, all descriptors were.
     #
     # @param socket [IO, #to_io, Integer] with no descriptors, of any domain
     # @param ios [Array<IO, #to_io, Dir, Integer>]
@@ -267,7 +267,7 @@ module SendFD
     # @param address [Addrinfo, String, nil] an Addrinfo or a packed address
     # @param controls [Array<Socket::AncillaryData>] other control messages, 512 bytes
     #   at most
-    # @return [Integer] how many bytes went, which on a stream may be fewer
+    # @return [Integer] how many bytes were sent, on a stream perhaps fewer
     def sendfds_msghdr(socket, ios, data, flags = 0, address: nil, controls: [])
       fds = descriptors(ios)
       outgoing = Outgoing.new(data, address, controls)

@@ -63,8 +63,8 @@ def recvfds(socket: File, max_fds: int) -> list[int]:
 def sendfds_all(socket: File, fds: Iterable[File]) -> None:
     """Sends any number of descriptors, in as many messages as it takes.
 
-    An exception that comes while it sends, a signal handler's too, has an attribute
-    sent: how many descriptors went before. Too many in flight are waited out on a
+    An exception that comes while it sends, even from a signal handler, has an attribute
+    sent: how many descriptors were sent before. If too many are in flight, it waits on a
     blocking socket only; one with a timeout fails with ETOOMANYREFS.
     """
     files = list(fds)
@@ -87,9 +87,9 @@ def sendfds_all(socket: File, fds: Iterable[File]) -> None:
 def recvfds_all(socket: File, nfds: int) -> list[int]:
     """Receives exactly nfds descriptors, message after message, as a list.
 
-    An exception that comes while it receives, EOFError and a signal handler's too, has
-    an attribute received: a list of the Descriptors that came before. They are closed
-    when it goes, if nobody has taken them.
+    An exception that comes while it receives, even EOFError or one from a signal handler,
+    has an attribute received: a list of the Descriptors that came before. They are closed
+    when the exception is destroyed, if nobody has taken them.
     """
     return receive_all(array.tolist, socket, nfds)
 
@@ -121,10 +121,10 @@ def receive_all(
 
 
 def sendfds_msg(socket: File, fds: Iterable[File], data: Any, flags: int = 0) -> int:
-    """Sends bytes with 0 to MAX_FDS descriptors; returns how many bytes went.
+    """Sends bytes with 0 to MAX_FDS descriptors; returns how many bytes were sent.
 
-    The descriptors go with the first byte. On a stream fewer bytes may go than given:
-    send the others, without the descriptors.
+    The descriptors are sent with the first byte. On a stream fewer bytes may be sent than
+    given: send the others, without the descriptors.
     """
     files = list(fds)
     numbers = filenos(files)

@@ -72,8 +72,8 @@ def sendfds_msghdr(
     flags: int = 0,
     address: Any = None,
 ) -> int:
-    """Sends what is in the buffers, with 0 to MAX_FDS descriptors and other control
-    messages; returns how many bytes went.
+    """Sends the bytes in the buffers, with 0 to MAX_FDS descriptors and other control
+    messages; returns how many bytes were sent.
 
     The arguments after the descriptors are those of socket.sendmsg; but in an Internet
     address the host is a number, as in "127.0.0.1". The descriptors go with the first
