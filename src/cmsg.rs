@@ -5,11 +5,11 @@
 //! A control message is a header, then its data, which is descriptors here: ints.
 //! Each message starts at a multiple of the size of `size_t`.
 
-use core::mem::{align_of, size_of, MaybeUninit};
+use core::mem::{size_of, MaybeUninit};
 
 use libc::c_int;
 
-use crate::sys::{self, Header};
+use crate::sys::{self, align, Header};
 
 /// Most descriptors in one message: the kernel's `SCM_MAX_FD` (unix(7)).
 pub(crate) const MAX_FDS: usize = 253;
@@ -21,11 +21,6 @@ pub(crate) const BESIDE_RIGHTS: usize = 512;
 /// `SCM_PIDFD` (Linux 6.5): a descriptor that nobody sent. It arrives when
 /// `SO_PASSPIDFD` is set on the receiving socket.
 const SCM_PIDFD: c_int = 4;
-
-/// `CMSG_ALIGN`.
-pub(crate) const fn align(len: usize) -> usize {
-    len.saturating_add(align_of::<Header>() - 1) & !(align_of::<Header>() - 1)
-}
 
 /// `CMSG_LEN` of `nfds` descriptors.
 const fn rights_len(nfds: usize) -> usize {
@@ -74,37 +69,39 @@ impl Buffer {
 }
 
 /// Writes the control message that carries `fds` to the start of `buffer`, its
-/// padding zeroed, and returns the bytes written, or nothing if `buffer` has no
-/// room for it.
+/// padding zeroed, then `others`, and returns the bytes written, or nothing if `buffer`
+/// has no room for them.
 #[inline(always)]
 pub(crate) fn write_rights<'b>(
     buffer: &'b mut [MaybeUninit<u8>],
     fds: &[c_int],
+    others: &[u8],
 ) -> Option<&'b [MaybeUninit<u8>]> {
     let header = Header {
         len: rights_len(fds.len()),
         level: libc::SOL_SOCKET,
         kind: libc::SCM_RIGHTS,
     };
-    let message = buffer.get_mut(..align(header.len))?;
-    sys::put_message(message, header, fds)?;
-    Some(message)
+    let len = sys::put_message(buffer, header, fds)?;
+    if others.is_empty() {
+        return buffer.get(..len);
+    }
+    sys::put(buffer.get_mut(len..)?, others);
+    buffer.get(..len + others.len())
 }
 
 /// The descriptors of the usual message: one with descriptors, whole, and nothing
 /// before or after it.
 #[inline(always)]
 pub(crate) fn only_rights(control: &[u8]) -> Option<&[c_int]> {
-    let (header, ints) = sys::message(control)?;
-    let data = header.len.checked_sub(size_of::<Header>())?;
-    if header.kind != libc::SCM_RIGHTS
-        || header.level != libc::SOL_SOCKET
-        || header.len > control.len()
+    let header = sys::header(control)?;
+    let data = control.get(size_of::<Header>()..header.len)?;
+    if [header.level, header.kind] != [libc::SOL_SOCKET, libc::SCM_RIGHTS]
         || align(header.len) < control.len()
     {
         return None;
     }
-    ints.get(..data / size_of::<c_int>())
+    Some(sys::ints(data))
 }
 
 /// Whether there is a place for which a descriptor was refused.
@@ -177,12 +174,11 @@ impl<'c> Iterator for Messages<'c> {
 
     #[inline(never)]
     fn next(&mut self) -> Option<Message<'c>> {
-        let (header, ints) = sys::message(self.rest)?;
+        let header = sys::header(self.rest)?;
         // The length that the message claims is not trusted: one beyond the
         // buffer is cut to it, one shorter than the header ends the walk.
         let bytes = self.rest.get(..header.len.min(self.rest.len()))?;
-        let data = bytes.len().checked_sub(size_of::<Header>())?;
-        let slots = ints.get(..data / size_of::<c_int>())?;
+        let slots = sys::ints(bytes.get(size_of::<Header>()..)?);
         self.rest = self.rest.get(align(bytes.len())..).unwrap_or_default();
         let kind = Kind::of(&header);
         Some(Message { kind, slots, bytes })
@@ -192,18 +188,13 @@ impl<'c> Iterator for Messages<'c> {
 /// Takes out the control messages that `keep` does not want, and moves the others
 /// together, in their order. Returns the bytes that they take, each with its padding as
 /// far as the buffer has it. The length of one that was cut says so.
+#[inline(never)]
 pub(crate) fn retain(control: &mut [u8], keep: &mut dyn FnMut(&Message<'_>) -> bool) -> usize {
     let (mut from, mut to) = (0, 0);
     while let Some(message) = control.get(from..).and_then(|rest| messages(rest).next()) {
         let len = message.bytes.len();
         if keep(&message) {
-            sys::move_within(control, from, len, to);
-            if let Some(place) = control
-                .get_mut(to..)
-                .and_then(|rest| rest.get_mut(..size_of::<usize>()))
-            {
-                place.copy_from_slice(&len.to_ne_bytes());
-            }
+            sys::move_message(control, from, len, to);
             to += align(len);
         }
         from += align(len);
@@ -280,7 +271,7 @@ mod tests {
 
     fn written(fds: &[c_int], room: usize) -> Option<Vec<u8>> {
         let mut buffer = vec![MaybeUninit::new(0xa5); room];
-        let bytes = write_rights(&mut buffer, fds)?;
+        let bytes = write_rights(&mut buffer, fds, &[])?;
         Some(sys::initialised(bytes).to_vec())
     }
 

@@ -20,9 +20,9 @@ use core::ptr::addr_of_mut;
 use libc::{c_char, c_int, c_void, msghdr, size_t, ssize_t};
 
 use crate::cmsg;
-use crate::recv::{self, Failure, Rule};
+use crate::recv::{self, Rule};
 use crate::send;
-use crate::sys::{Data, Errno, Message};
+use crate::sys::{Data, Errno, Incoming, Outgoing};
 
 /// The most descriptors in one message: SCM_MAX_FD of the Linux kernel, unix(7).
 pub const SENDFD_MAX_FDS: c_int = 253;
@@ -53,35 +53,39 @@ const NO_RECEIVE_FLAGS: c_int = libc::MSG_OOB | libc::MSG_ERRQUEUE;
 /// What a function does, as C has it: a value that is not negative, or -1 with
 /// errno set, or `RECVFD_EOF`.
 #[inline(always)]
-fn bytes(body: impl FnOnce() -> Result<usize, Failure>) -> ssize_t {
+fn bytes(body: impl FnOnce() -> Result<usize, Errno>) -> ssize_t {
     match body() {
         // No call returns more than a buffer holds.
         Ok(value) => value as ssize_t,
-        Err(Failure::EndOfFile) => RECVFD_EOF as ssize_t,
-        Err(Failure::Error(errno)) => {
-            errno.set();
-            -1
-        }
+        Err(errno) => failed(errno),
     }
+}
+
+#[cold]
+#[inline(never)]
+fn failed(errno: Errno) -> ssize_t {
+    if errno == Errno::END_OF_FILE {
+        return RECVFD_EOF as ssize_t;
+    }
+    errno.set();
+    -1
 }
 
 /// The same, for counts: none exceeds the number asked for, which came as an int.
 #[inline(always)]
-fn int(body: impl FnOnce() -> Result<usize, Failure>) -> c_int {
+fn int(body: impl FnOnce() -> Result<usize, Errno>) -> c_int {
     bytes(body) as c_int
 }
 
-/// The same where some may have been passed before it failed: then errno is set, and their
-/// number returned.
-fn short(passed: usize, failure: Failure) -> Result<usize, Failure> {
-    match (passed, failure) {
-        (0, failure) => Err(failure),
-        (passed, Failure::Error(errno)) => {
-            errno.set();
-            Ok(passed)
-        }
-        (passed, Failure::EndOfFile) => Ok(passed),
+/// The same where some may have been passed before it failed: then their number is returned.
+#[inline(always)]
+fn passed(body: impl FnOnce(&mut usize) -> Result<(), Errno>) -> c_int {
+    let mut passed = 0;
+    let value = int(|| body(&mut passed).map(|()| 0));
+    if passed > 0 {
+        return passed as c_int;
     }
+    value
 }
 
 /// A count of C, from `least` to `most`.
@@ -112,34 +116,44 @@ fn require_array<T>(array: *const T, len: usize) -> Result<(), Errno> {
     Ok(())
 }
 
-/// The descriptors of a C caller.
+/// An array of a C caller.
 ///
 /// # Safety
-/// `fds` is NULL or aligned and valid for reads of `len` ints for as long as the slice
+/// `array` is NULL or aligned and valid for reads of `len` elements for as long as the slice
 /// is used, and nothing writes to them.
 #[inline(always)]
-unsafe fn to_read<'a>(fds: *const c_int, len: usize) -> Result<&'a [c_int], Errno> {
+unsafe fn to_read<'a, T>(array: *const T, len: usize) -> Result<&'a [T], Errno> {
     if len == 0 {
         return Ok(&[]);
     }
-    require_array(fds, len)?;
-    // SAFETY: it is not NULL, so the caller vouches for `len` aligned ints that nothing writes to.
-    Ok(unsafe { core::slice::from_raw_parts(fds, len) })
+    require_array(array, len)?;
+    // SAFETY: it is not NULL, so the caller vouches for `len` aligned elements that nothing writes to.
+    Ok(unsafe { core::slice::from_raw_parts(array, len) })
 }
 
-/// The places for descriptors of a C caller.
+/// An array of a C caller that need not be initialised.
 ///
 /// # Safety
-/// `fds` is NULL or aligned and valid for writes of `len` ints for as long as the slice
+/// `array` is NULL or aligned and valid for writes of `len` elements for as long as the slice
 /// is used, and nothing else reads or writes them.
 #[inline(always)]
-unsafe fn to_write<'a>(fds: *mut c_int, len: usize) -> Result<&'a mut [MaybeUninit<c_int>], Errno> {
+unsafe fn to_write<'a, T>(array: *mut T, len: usize) -> Result<&'a mut [MaybeUninit<T>], Errno> {
+    // SAFETY: as above; a place need not be initialised.
+    unsafe { to_change(array.cast(), len) }
+}
+
+/// An array of a C caller that is read and written.
+///
+/// # Safety
+/// As for [`to_write`], and each element is initialised.
+#[inline(always)]
+unsafe fn to_change<'a, T>(array: *mut T, len: usize) -> Result<&'a mut [T], Errno> {
     if len == 0 {
         return Ok(&mut []);
     }
-    require_array(fds, len)?;
-    // SAFETY: it is not NULL, so the caller vouches for `len` aligned ints that are this call's alone.
-    Ok(unsafe { core::slice::from_raw_parts_mut(fds.cast(), len) })
+    require_array(array, len)?;
+    // SAFETY: it is not NULL, so the caller vouches for `len` aligned elements that are this call's alone.
+    Ok(unsafe { core::slice::from_raw_parts_mut(array, len) })
 }
 
 /// What sendmsg(2) takes of a caller's message: its buffers and how many bytes they have,
@@ -147,6 +161,7 @@ unsafe fn to_write<'a>(fds: *mut c_int, len: usize) -> Result<&'a mut [MaybeUnin
 ///
 /// # Safety
 /// `msg_iov` is NULL or aligned and valid for reads of `msg_iovlen` elements.
+#[inline(never)]
 unsafe fn data_len(message: &msghdr) -> Result<usize, Errno> {
     #[allow(clippy::unnecessary_cast)] // size_t on glibc, int on musl.
     let count = message.msg_iovlen as usize;
@@ -173,14 +188,11 @@ unsafe fn data_len(message: &msghdr) -> Result<usize, Errno> {
     Ok(all)
 }
 
-/// The control messages of a caller's message: where they are, and how many bytes.
-fn control_of(message: &msghdr) -> Result<(*mut u8, usize), Errno> {
+/// How many bytes of control messages a caller's message has.
+#[inline(always)]
+fn control_len(message: &msghdr) -> Result<usize, Errno> {
     #[allow(clippy::unnecessary_cast)] // size_t on glibc, socklen_t on musl.
-    let len = byte_count(message.msg_controllen as usize, 0)?;
-    if message.msg_control.is_null() && len > 0 {
-        return Err(Errno::EFAULT);
-    }
-    Ok((message.msg_control.cast(), len))
+    byte_count(message.msg_controllen as usize, 0)
 }
 
 /// Whether control messages may be there.
@@ -207,9 +219,9 @@ unsafe fn read<T: Copy>(place: *const T) -> Result<T, Errno> {
 /// # Safety
 /// `nfds` is aligned and valid for writes, and no reference points there.
 #[inline(always)]
-unsafe fn put_count(nfds: *mut c_int, fds: *const c_int, count: usize) {
+unsafe fn put_count(nfds: *mut c_int, fds: *const c_int, count: u32) {
     let place = (nfds as usize).wrapping_sub(fds as usize) / size_of::<c_int>();
-    if place >= count {
+    if place >= count as usize {
         // SAFETY: the caller vouches for it.
         unsafe { nfds.write(count as c_int) };
     }
@@ -228,14 +240,17 @@ fn rule_of(flags: c_int) -> Rule {
 /// same, LLVM makes one a call of the other by its exported name, which a program may have taken.
 #[inline(never)]
 extern "C" fn send_one(socket: c_int, fd: c_int) -> c_int {
-    int(|| Ok(send::descriptor(socket, fd)?))
+    int(|| {
+        send::descriptor(socket, fd)?;
+        Ok(1)
+    })
 }
 
 /// The same for recvfd().
 #[inline(never)]
 extern "C" fn receive_one(socket: c_int) -> c_int {
     let mut fd = [MaybeUninit::new(-1)];
-    let received = int(|| recv::descriptors(socket, &mut fd));
+    let received = int(|| Ok(recv::descriptor(socket, &mut fd)? as usize));
     if received < 0 {
         return received;
     }
@@ -303,7 +318,8 @@ pub unsafe extern "C" fn sendfds(
         let nfds = count(nfds, 1, SENDFD_MAX_FDS)?;
         // SAFETY: the caller vouches for `nfds` descriptors.
         let fds = unsafe { to_read(fds, nfds) }?;
-        Ok(send::descriptors(unix_domain_socket_fd, fds)?)
+        send::descriptors(unix_domain_socket_fd, fds)?;
+        Ok(nfds)
     })
 }
 
@@ -327,7 +343,7 @@ pub unsafe extern "C" fn recvfds(
         let max_fds = count(max_fds, 1, c_int::MAX)?.min(cmsg::MAX_FDS);
         // SAFETY: the caller vouches for `max_fds` places.
         let fds = unsafe { to_write(fds, max_fds) }?;
-        Ok(recv::several(unix_domain_socket_fd, fds)? as usize)
+        Ok(recv::descriptors(unix_domain_socket_fd, fds)? as usize)
     })
 }
 
@@ -345,12 +361,11 @@ pub unsafe extern "C" fn sendfds_all(
     fds: *const c_int,
     nfds: c_int,
 ) -> c_int {
-    int(|| {
+    passed(|sent| {
         let nfds = count(nfds, 1, c_int::MAX)?;
         // SAFETY: the caller vouches for `nfds` descriptors.
         let fds = unsafe { to_read(fds, nfds) }?;
-        send::all_descriptors(unix_domain_socket_fd, fds)
-            .or_else(|stopped| short(stopped.sent, stopped.errno.into()))
+        send::all_descriptors(unix_domain_socket_fd, fds, sent)
     })
 }
 
@@ -368,12 +383,11 @@ pub unsafe extern "C" fn recvfds_all(
     fds: *mut c_int,
     nfds: c_int,
 ) -> c_int {
-    int(|| {
+    passed(|received| {
         let nfds = count(nfds, 1, c_int::MAX)?;
         // SAFETY: the caller vouches for `nfds` places.
         let fds = unsafe { to_write(fds, nfds) }?;
-        recv::all_descriptors(unix_domain_socket_fd, fds)
-            .or_else(|stopped| short(stopped.received, stopped.failure))
+        recv::all_descriptors(unix_domain_socket_fd, fds, received)
     })
 }
 
@@ -400,18 +414,18 @@ pub unsafe extern "C" fn sendfds_msg(
         let nfds = count(nfds, 0, SENDFD_MAX_FDS)?;
         let len = byte_count(len, 0)?;
         if flags & !SEND_FLAGS != 0 {
-            return Err(Errno::EINVAL.into());
+            return Err(Errno::EINVAL);
         }
         // SAFETY: the caller vouches for `nfds` descriptors.
         let fds = unsafe { to_read(fds, nfds) }?;
         if data.is_null() && len > 0 {
-            return Err(Errno::EFAULT.into());
+            return Err(Errno::EFAULT);
         }
         // SAFETY: the caller vouches for `len` bytes, which are only read.
         let mut data = unsafe { Data::new(data as *mut c_void, len) };
-        let mut message = Message::of(&mut data);
-        let sent = send::message(unix_domain_socket_fd, fds, &mut message, len, &[], flags)?;
-        Ok(sent)
+        let mut message = Outgoing::of(&mut data);
+        send::message(unix_domain_socket_fd, fds, &mut message, flags)?;
+        Ok(message.len)
     })
 }
 
@@ -438,7 +452,7 @@ pub unsafe extern "C" fn recvfds_msg(
     bytes(|| {
         let len = byte_count(len, 1)?;
         if flags & !RECEIVE_FLAGS != 0 {
-            return Err(Errno::EINVAL.into());
+            return Err(Errno::EINVAL);
         }
         // SAFETY: the caller vouches for an int, which may be in `fds`: it is read before and written after.
         let room = count(unsafe { read(nfds) }?, 0, c_int::MAX)?.min(cmsg::MAX_FDS);
@@ -446,23 +460,16 @@ pub unsafe extern "C" fn recvfds_msg(
         // SAFETY: the caller vouches for `*nfds` places.
         let fds = unsafe { to_write(places, room) }?;
         if data.is_null() {
-            return Err(Errno::EFAULT.into());
+            return Err(Errno::EFAULT);
         }
         // SAFETY: the caller vouches for `len` bytes.
         let mut data = unsafe { Data::new(data, len) };
-        let mut message = Message::of(&mut data);
+        let mut message = Incoming::of(&mut data);
         let rule = Rule::CompleteWithData;
-        let received = recv::message(
-            unix_domain_socket_fd,
-            fds,
-            &mut message,
-            &mut [],
-            flags,
-            rule,
-        )?;
+        let received = recv::message(unix_domain_socket_fd, fds, &mut message, flags, rule)?;
         // SAFETY: it was read from above, and `fds` is no longer used.
-        unsafe { put_count(nfds, places, received.nfds) };
-        Ok(received.bytes)
+        unsafe { put_count(nfds, places, received) };
+        Ok(message.len)
     })
 }
 
@@ -487,29 +494,25 @@ pub unsafe extern "C" fn sendfds_msghdr(
     bytes(|| {
         let nfds = count(nfds, 0, SENDFD_MAX_FDS)?;
         if flags & NO_SEND_FLAGS != 0 {
-            return Err(Errno::EINVAL.into());
+            return Err(Errno::EINVAL);
         }
         // SAFETY: the caller vouches for a message.
         let theirs = unsafe { read(message) }?;
-        let (control, control_len) = control_of(&theirs)?;
-        let others = if control_len == 0 {
-            &[]
-        } else {
-            // SAFETY: it is not NULL, so the caller vouches for so many bytes that nothing writes to; bytes need no alignment.
-            unsafe { core::slice::from_raw_parts(control, control_len) }
-        };
-        let too_long = nfds > 0 && control_len > cmsg::BESIDE_RIGHTS;
-        let others = cmsg::sendable(others)
-            .filter(|_| !too_long)
-            .ok_or(Errno::EINVAL)?;
+        let control_len = control_len(&theirs)?;
+        // SAFETY: the caller vouches for so many bytes, which nothing writes to.
+        let others = unsafe { to_read(theirs.msg_control.cast::<u8>(), control_len) }?;
+        if nfds > 0 && control_len > cmsg::BESIDE_RIGHTS {
+            return Err(Errno::EINVAL);
+        }
+        let others = cmsg::sendable(others).ok_or(Errno::EINVAL)?;
         // SAFETY: the caller vouches for its buffers.
         let len = unsafe { data_len(&theirs) }?;
         // SAFETY: the caller vouches for `nfds` descriptors.
         let fds = unsafe { to_read(fds, nfds) }?;
         // SAFETY: the caller vouches for the address and the buffers, which are only read.
-        let mut message = unsafe { Message::like(&theirs) };
-        let sent = send::message(unix_domain_socket_fd, fds, &mut message, len, others, flags)?;
-        Ok(sent)
+        let mut message = unsafe { Outgoing::like(&theirs, len, others) };
+        send::message(unix_domain_socket_fd, fds, &mut message, flags)?;
+        Ok(message.len)
     })
 }
 
@@ -534,7 +537,7 @@ pub unsafe extern "C" fn recvfds_msghdr(
 ) -> ssize_t {
     bytes(|| {
         if flags & NO_RECEIVE_FLAGS != 0 {
-            return Err(Errno::EINVAL.into());
+            return Err(Errno::EINVAL);
         }
         // SAFETY: the caller vouches for an int, which is read before `fds` is used and written after.
         let room = count(unsafe { read(nfds) }?, 0, c_int::MAX)?.min(cmsg::MAX_FDS);
@@ -542,33 +545,27 @@ pub unsafe extern "C" fn recvfds_msghdr(
         let theirs = unsafe { read(message) }?;
         // SAFETY: the caller vouches for its buffers.
         byte_count(unsafe { data_len(&theirs) }?, 1)?;
-        let (control, control_len) = match control_of(&theirs) {
-            Err(Errno::EFAULT) => (theirs.msg_control.cast(), 0), // No buffer for them.
-            control => control?,
-        };
-        let others = if control_len == 0 {
-            &mut []
-        } else {
-            // SAFETY: it is not NULL, so the caller vouches for so many bytes that are this call's alone; bytes need no alignment.
-            unsafe { core::slice::from_raw_parts_mut(control.cast(), control_len) }
-        };
+        let control_len = control_len(&theirs)?;
+        // SAFETY: the caller vouches for so many bytes, which are this call's alone.
+        let others = unsafe { to_write(theirs.msg_control.cast::<u8>(), control_len) };
+        let others = others.unwrap_or_default(); // NULL is no buffer for them.
         let places = fds;
         // SAFETY: the caller vouches for `*nfds` places.
         let fds = unsafe { to_write(places, room) }?;
         // SAFETY: the caller vouches for the address and the buffers.
-        let mut ours = unsafe { Message::like(&theirs) };
+        let mut ours = unsafe { Incoming::like(&theirs, 0, others) };
         let rule = rule_of(flags);
         let flags = flags & !RECVFD_PARTIAL;
-        let received = recv::message(unix_domain_socket_fd, fds, &mut ours, others, flags, rule)?;
+        let received = recv::message(unix_domain_socket_fd, fds, &mut ours, flags, rule)?;
         let mut written = theirs;
         written.msg_namelen = ours.name_len();
-        written.msg_controllen = received.control_len as _;
-        written.msg_flags = received.flags;
+        written.msg_controllen = ours.others_len as _;
+        written.msg_flags = *ours.flags();
         // SAFETY: it is not NULL, and nothing of what it points to is used any more.
         unsafe { message.write(written) };
         // SAFETY: it was read from above, and `fds` is no longer used.
-        unsafe { put_count(nfds, places, received.nfds) };
-        Ok(received.bytes)
+        unsafe { put_count(nfds, places, received) };
+        Ok(ours.len)
     })
 }
 
@@ -593,16 +590,16 @@ pub unsafe extern "C" fn sendfds_cmsg(
         let nfds = count(nfds, 1, SENDFD_MAX_FDS)?;
         let len = cmsg::space(nfds);
         if room < len || !is_aligned(control) {
-            return Err(Errno::EINVAL.into());
+            return Err(Errno::EINVAL);
         }
         // SAFETY: the caller vouches for `nfds` descriptors.
         let fds = unsafe { to_read(fds, nfds) }?;
         if control.is_null() {
-            return Err(Errno::EFAULT.into());
+            return Err(Errno::EFAULT);
         }
         // SAFETY: it is not NULL, so the caller vouches for `room` bytes that are this call's alone.
         let place = unsafe { core::slice::from_raw_parts_mut(control.cast(), len) };
-        cmsg::write_rights(place, fds).ok_or(Errno::EINVAL)?;
+        cmsg::write_rights(place, fds, &[]).ok_or(Errno::EINVAL)?;
         Ok(len)
     })
 }
@@ -628,33 +625,35 @@ pub unsafe extern "C" fn recvfds_cmsg(
 ) -> c_int {
     int(|| {
         if flags & !RECVFD_PARTIAL != 0 {
-            return Err(Errno::EINVAL.into());
+            return Err(Errno::EINVAL);
         }
         // SAFETY: the caller vouches for an int, which is read before `fds` is used and written after.
         let room = count(unsafe { read(nfds) }?, 0, c_int::MAX)?.min(cmsg::MAX_FDS);
         // SAFETY: the caller vouches for a message.
         let theirs = unsafe { read(received) }?;
         if !is_aligned(theirs.msg_control) {
-            return Err(Errno::EINVAL.into());
+            return Err(Errno::EINVAL);
         }
-        let (control, control_len) = control_of(&theirs)?;
+        let control_len = control_len(&theirs)?;
+        // SAFETY: the caller vouches for so many bytes that recvmsg has had and that are this call's alone.
+        let control = unsafe { to_change(theirs.msg_control.cast::<u8>(), control_len) }?;
         let places = fds;
         // SAFETY: the caller vouches for `*nfds` places.
         let fds = unsafe { to_write(places, room) }?;
-        let control = if control_len == 0 {
-            &mut []
-        } else {
-            // SAFETY: it is not NULL, so the caller vouches for so many bytes that recvmsg has had and that are this call's alone.
-            unsafe { core::slice::from_raw_parts_mut(control, control_len) }
-        };
         let rule = rule_of(flags);
-        let (left, claimed) =
-            recv::from_control(unix_domain_socket_fd, fds, control, theirs.msg_flags, rule);
+        let mut message_flags = theirs.msg_flags;
+        let (left, claimed) = recv::from_control(
+            unix_domain_socket_fd,
+            fds,
+            control,
+            &mut message_flags,
+            rule,
+        );
         // SAFETY: it is not NULL, and nothing refers to it.
         let len = unsafe { addr_of_mut!((*received).msg_controllen) };
         // SAFETY: it is a field of what the caller vouches for.
         unsafe { len.write(left as _) };
-        let (count, message_flags) = claimed?;
+        let count = claimed?;
         // SAFETY: as for the length.
         let place = unsafe { addr_of_mut!((*received).msg_flags) };
         // SAFETY: as for the length.

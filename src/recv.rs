@@ -6,40 +6,7 @@ use core::mem::MaybeUninit;
 use libc::c_int;
 
 use crate::cmsg::{self, Kind};
-use crate::sys::{self, Data, Errno, Message};
-
-/// Why a receive brings nothing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Failure {
-    /// The peer has closed, and all that it sent has been received.
-    EndOfFile,
-    /// It failed.
-    Error(Errno),
-}
-
-impl From<Errno> for Failure {
-    #[inline(always)]
-    fn from(errno: Errno) -> Self {
-        Self::Error(errno)
-    }
-}
-
-/// Some were received, then this came.
-pub(crate) struct Stopped {
-    pub(crate) received: usize,
-    pub(crate) failure: Failure,
-}
-
-/// What a message brought.
-pub(crate) struct Received {
-    /// Bytes of data.
-    pub(crate) bytes: usize,
-    pub(crate) nfds: usize,
-    /// Bytes of other control messages that have been copied out.
-    pub(crate) control_len: usize,
-    /// `MSG_TRUNC` and the like.
-    pub(crate) flags: c_int,
-}
+use crate::sys::{self, Data, Errno, Incoming};
 
 /// What the caller makes of a message that does not fit or lacks something.
 #[derive(Clone, Copy, PartialEq)]
@@ -48,6 +15,8 @@ pub(crate) enum Rule {
     Complete,
     /// So is a datagram that is longer than the buffer.
     CompleteWithData,
+    /// So is a message without a descriptor.
+    CompleteWithDescriptors,
     /// What there is will do (`RECVFD_PARTIAL`).
     Partial,
 }
@@ -55,173 +24,140 @@ pub(crate) enum Rule {
 /// Receives one message with at least one descriptor, consuming one byte of
 /// data, and returns how many descriptors it has put into `fds`.
 #[inline(always)]
-pub(crate) fn descriptors(socket: c_int, fds: &mut [MaybeUninit<c_int>]) -> Result<usize, Failure> {
+pub(crate) fn descriptors(socket: c_int, fds: &mut [MaybeUninit<c_int>]) -> Result<u32, Errno> {
     let mut byte = 0;
     let mut data = Data::of_byte(&mut byte);
-    let mut message = Message::of(&mut data);
-    let mut buffer = cmsg::Buffer::new();
-    let control = buffer.for_receive(fds.len());
-    let (bytes, control) = sys::recvmsg(socket, &mut message, control, 0)?;
-    match usual(&message, control, fds) {
-        0 => unusual_descriptors(socket, control, message.flags(), bytes, fds),
-        nfds => Ok(nfds),
-    }
+    let mut message = Incoming::of(&mut data);
+    self::message(socket, fds, &mut message, 0, Rule::CompleteWithDescriptors)
 }
 
-/// [`descriptors`], of any number. The result fits into two registers.
-#[inline(never)]
-pub(crate) fn several(socket: c_int, fds: &mut [MaybeUninit<c_int>]) -> Result<u32, Failure> {
-    #[allow(clippy::cast_possible_truncation)] // At most 253.
-    descriptors(socket, fds).map(|nfds| nfds as u32)
+/// The same for one descriptor, inlined as a whole: programs make this call the most.
+#[inline(always)]
+pub(crate) fn descriptor(socket: c_int, fd: &mut [MaybeUninit<c_int>; 1]) -> Result<u32, Errno> {
+    let mut byte = 0;
+    let mut data = Data::of_byte(&mut byte);
+    let mut message = Incoming::of(&mut data);
+    receive(socket, fd, &mut message, 0, Rule::CompleteWithDescriptors)
 }
 
-/// Receives messages until `fds` is full, and returns how many descriptors came.
+/// Receives messages until `fds` is full, and counts in `received` the descriptors that came.
 pub(crate) fn all_descriptors(
     socket: c_int,
     fds: &mut [MaybeUninit<c_int>],
-) -> Result<usize, Stopped> {
-    let mut received = 0;
-    while received < fds.len() {
-        let wanted = cmsg::MAX_FDS.min(fds.len() - received);
-        let places = fds.get_mut(received..received + wanted).unwrap_or_default();
-        match several(socket, places) {
-            Ok(nfds) => received += nfds as usize,
-            Err(failure) => return Err(Stopped { received, failure }),
-        }
+    received: &mut usize,
+) -> Result<(), Errno> {
+    while *received < fds.len() {
+        let wanted = cmsg::MAX_FDS.min(fds.len() - *received);
+        let places = fds.get_mut(*received..*received + wanted);
+        *received += descriptors(socket, places.unwrap_or_default())? as usize;
     }
-    Ok(received)
+    Ok(())
 }
 
-/// Receives one message: its data into `message`, its descriptors, if it has any, into
-/// `fds`, and its other control messages into `others` as far as each fits.
+/// Receives one message: its data into `message`, with its other control messages as far as
+/// each fits, and its descriptors, if it has any, into `fds`. Returns how many those are: a
+/// number that fits into a register with an errno.
 #[inline(never)]
 pub(crate) fn message(
     socket: c_int,
     fds: &mut [MaybeUninit<c_int>],
-    message: &mut Message<'_>,
-    others: &mut [MaybeUninit<u8>],
+    message: &mut Incoming<'_>,
     flags: c_int,
     rule: Rule,
-) -> Result<Received, Failure> {
+) -> Result<u32, Errno> {
+    receive(socket, fds, message, flags, rule)
+}
+
+#[inline(always)]
+fn receive(
+    socket: c_int,
+    fds: &mut [MaybeUninit<c_int>],
+    message: &mut Incoming<'_>,
+    flags: c_int,
+    rule: Rule,
+) -> Result<u32, Errno> {
     let mut buffer = cmsg::Buffer::new();
     let room = buffer.for_receive(fds.len());
-    let (bytes, control) = sys::recvmsg(socket, message, room, flags)?;
-    let flags = message.flags();
-    match usual(message, control, fds) {
-        0 => unusual_message(socket, control, flags, bytes, fds, others, rule),
-        nfds => Ok(Received {
-            bytes,
-            nfds,
-            control_len: 0,
-            flags,
-        }),
+    let control = sys::recvmsg(socket, message, room, flags)?;
+    match usual(*message.flags(), control, fds) {
+        0 => unusual(socket, control, message, fds, rule),
+        nfds => Ok(nfds),
     }
 }
 
 /// Takes the descriptors out of the control messages of a message that the caller has
 /// received, with the flags that recvmsg(2) has set. Returns the bytes of control messages
-/// that are left, and how many descriptors came, with the flags as they are to be now.
+/// that are left, and how many descriptors came.
 pub(crate) fn from_control(
     socket: c_int,
     fds: &mut [MaybeUninit<c_int>],
     control: &mut [u8],
-    flags: c_int,
+    flags: &mut c_int,
     rule: Rule,
-) -> (usize, Result<(usize, c_int), Errno>) {
+) -> (usize, Result<u32, Errno>) {
     let mut unclaimed = Unclaimed { control };
     let claimed = unclaimed.claim(socket, flags, fds, rule);
     if claimed.is_err() {
         unclaimed.close();
     }
-    let flags = |claimed: Claimed| (claimed.nfds, claimed.flags);
-    (unclaimed.release(), claimed.map(flags))
+    (unclaimed.release(), claimed)
 }
 
 /// Hands over the descriptors of the usual message: one control message with
 /// descriptors for which there is room, nothing before or after it, nothing left out.
 /// Returns how many, or 0 for any other message, which is left as it is.
 #[inline(always)]
-fn usual(message: &Message<'_>, control: &[u8], fds: &mut [MaybeUninit<c_int>]) -> usize {
-    let slots = cmsg::only_rights(control).unwrap_or_default();
-    let whole = message.flags() & (libc::MSG_CTRUNC | libc::MSG_TRUNC) == 0;
-    if slots.len() > fds.len() || !whole || cmsg::any_refused(slots) {
-        return 0;
-    }
-    sys::put_descriptors(fds, slots);
-    slots.len()
-}
-
-#[cold]
-#[inline(never)]
-fn unusual_descriptors(
-    socket: c_int,
-    control: &mut [u8],
-    flags: c_int,
-    bytes: usize,
-    fds: &mut [MaybeUninit<c_int>],
-) -> Result<usize, Failure> {
-    let claimed = Unclaimed { control }.claim(socket, flags, fds, Rule::Complete)?;
-    if claimed.nfds == 0 {
-        if !sys::is_unix_domain(socket)? {
-            return Err(Errno::EAFNOSUPPORT.into());
+fn usual(flags: c_int, control: &[u8], fds: &mut [MaybeUninit<c_int>]) -> u32 {
+    // One comparison for both: without descriptors it is not usual, either.
+    let fit = |slots: &[c_int]| slots.len().wrapping_sub(1) < fds.len();
+    let whole = flags & (libc::MSG_CTRUNC | libc::MSG_TRUNC) == 0;
+    match cmsg::only_rights(control) {
+        Some(slots) if whole && fit(slots) && !cmsg::any_refused(slots) => {
+            sys::put(fds, slots);
+            number(slots.len())
         }
-        require_not_the_end(socket, bytes)?;
-        return Err(Errno::ENOMSG.into());
+        _ => 0,
     }
-    Ok(claimed.nfds)
+}
+
+/// A number of descriptors: at most 253.
+#[allow(clippy::cast_possible_truncation)]
+#[inline(always)]
+fn number(nfds: usize) -> u32 {
+    nfds as u32
 }
 
 #[cold]
 #[inline(never)]
-fn unusual_message(
+fn unusual(
     socket: c_int,
     control: &mut [u8],
-    flags: c_int,
-    bytes: usize,
+    message: &mut Incoming<'_>,
     fds: &mut [MaybeUninit<c_int>],
-    others: &mut [MaybeUninit<u8>],
     rule: Rule,
-) -> Result<Received, Failure> {
-    let cut = ends_cut(control, flags, cmsg::receive_len(fds.len()));
+) -> Result<u32, Errno> {
+    let room = cmsg::receive_len(fds.len());
+    let cut = ends_cut(control, *message.flags(), room);
     let mut unclaimed = Unclaimed { control };
-    let Claimed { nfds, flags, lacks } = unclaimed.claim(socket, flags, fds, rule)?;
+    let nfds = unclaimed.claim(socket, message.flags(), fds, rule)?;
+    let lacks = rule == Rule::Partial && *message.flags() & libc::MSG_CTRUNC != 0;
     if nfds == 0 && !lacks {
-        require_not_the_end(socket, bytes)?;
+        unclaimed.without_descriptors(socket, message.len, rule)?;
     }
-    let (control_len, left_out) = unclaimed.copy_out(others, cut);
-    let flags = flags | if left_out { libc::MSG_CTRUNC } else { 0 };
-    Ok(Received {
-        bytes,
-        nfds,
-        control_len,
-        flags,
-    })
+    unclaimed.copy_out(message, cut);
+    Ok(nfds)
 }
 
 /// Whether the kernel has cut the last control message, of `room` bytes in all: its
 /// length then says only how much of it is there.
 fn ends_cut(control: &[u8], flags: c_int, room: usize) -> bool {
+    let end = control.as_ptr_range().end;
     let at_the_end = |message: cmsg::Message<'_>| {
-        message.kind != Kind::Rights
-            && message.bytes.as_ptr_range().end == control.as_ptr_range().end
+        message.kind != Kind::Rights && message.bytes.as_ptr_range().end == end
     };
     flags & libc::MSG_CTRUNC != 0
         && control.len() == room
-        && cmsg::messages(control).last().map_or(false, at_the_end)
-}
-
-/// Tells the end of file from a message without data: a datagram may be empty, and
-/// nothing tells that the last one has come.
-fn require_not_the_end(socket: c_int, bytes: usize) -> Result<(), Failure> {
-    if bytes == 0
-        && matches!(
-            sys::socket_type(socket)?,
-            libc::SOCK_STREAM | libc::SOCK_SEQPACKET
-        )
-    {
-        return Err(Failure::EndOfFile);
-    }
-    Ok(())
+        && cmsg::messages(control).any(at_the_end)
 }
 
 /// Why the kernel delivered fewer descriptors than were sent. It has no errno
@@ -241,15 +177,6 @@ fn why_fewer(socket: c_int) -> Errno {
     }
 }
 
-/// What [`Unclaimed::claim`] has handed over.
-struct Claimed {
-    nfds: usize,
-    /// Those of the message.
-    flags: c_int,
-    /// Whether it would be an error, but for [`Rule::Partial`].
-    lacks: bool,
-}
-
 /// Control messages of which nobody owns the descriptors yet: dropped, it closes them.
 struct Unclaimed<'c> {
     control: &'c mut [u8],
@@ -257,15 +184,16 @@ struct Unclaimed<'c> {
 
 impl Unclaimed<'_> {
     /// Hands over the descriptors that were sent, or fails if not all of them are there
-    /// and have a place in `fds`. Their control messages are taken out.
+    /// and have a place in `fds`; with [`Rule::Partial`], `MSG_CTRUNC` then says so. Their
+    /// control messages are taken out. Returns how many have a place.
     #[inline(never)]
     fn claim(
         &mut self,
         socket: c_int,
-        flags: c_int,
+        flags: &mut c_int,
         fds: &mut [MaybeUninit<c_int>],
         rule: Rule,
-    ) -> Result<Claimed, Errno> {
+    ) -> Result<u32, Errno> {
         let (mut sent, mut refused) = (0, None);
         for message in cmsg::messages(self.control) {
             if message.kind == Kind::Rights {
@@ -273,30 +201,23 @@ impl Unclaimed<'_> {
                 refused = refused.or_else(|| message.slots.iter().find(|slot| **slot < 0));
             }
         }
-        let truncated = flags & libc::MSG_CTRUNC != 0;
-        let partial = rule == Rule::Partial;
+        let truncated = *flags & libc::MSG_CTRUNC != 0;
         let too_many = sent > fds.len();
-        let too_long = rule == Rule::CompleteWithData && flags & libc::MSG_TRUNC != 0;
-        let lacks = too_many || too_long || refused.is_some() || truncated;
-        if lacks && !partial {
-            if too_many || too_long {
+        let too_long = rule == Rule::CompleteWithData && *flags & libc::MSG_TRUNC != 0;
+        if too_many || too_long || refused.is_some() || truncated {
+            if rule == Rule::Partial {
+                *flags |= libc::MSG_CTRUNC;
+            } else if too_many || too_long {
                 return Err(Errno::EMSGSIZE);
-            }
-            if let Some(slot) = refused {
+            } else if let Some(slot) = refused {
                 return Err(Errno(slot.wrapping_neg()));
-            }
-            // There was room for everything else. On another domain it means nothing.
-            if sys::is_unix_domain(socket)? {
+            } else if sys::is_unix_domain(socket)? {
+                // There was room for everything else. On another domain it means nothing.
                 return Err(why_fewer(socket));
             }
         }
-        let lacks = lacks && partial;
         self.hand_over(fds);
-        Ok(Claimed {
-            nfds: sent.min(fds.len()),
-            flags: flags | if lacks { libc::MSG_CTRUNC } else { 0 },
-            lacks,
-        })
+        Ok(number(sent.min(fds.len())))
     }
 
     /// Gives the caller the descriptors that were sent and have a place in `fds`, and -1
@@ -317,34 +238,54 @@ impl Unclaimed<'_> {
         });
     }
 
-    /// Copies each message that fits to `others`, with room for its padding, and closes the
-    /// pidfd of one that does not. `cut`: the last is not whole. Returns the bytes that
-    /// they take there, and whether one is left out that the caller may have wanted.
-    fn copy_out(mut self, others: &mut [MaybeUninit<u8>], cut: bool) -> (usize, bool) {
-        let last = if cut {
-            cmsg::messages(self.control)
-                .last()
-                .map(|last| last.bytes.as_ptr())
-        } else {
-            None
-        };
-        let (mut used, mut left_out) = (0, false);
-        self.retain(&mut |message| {
-            let space = cmsg::align(message.bytes.len());
-            let whole = last != Some(message.bytes.as_ptr());
-            match others.get_mut(used..used + space) {
+    /// A message without descriptors is the end of file, or an error where they are required,
+    /// or neither. A datagram may be empty, and nothing tells that the last one has come.
+    fn without_descriptors(
+        &mut self,
+        socket: c_int,
+        bytes: usize,
+        rule: Rule,
+    ) -> Result<(), Errno> {
+        let required = rule == Rule::CompleteWithDescriptors;
+        if required {
+            self.close();
+            sys::require_unix_option(socket)?;
+        }
+        if bytes == 0
+            && matches!(
+                sys::socket_type(socket)?,
+                libc::SOCK_STREAM | libc::SOCK_SEQPACKET
+            )
+        {
+            return Err(Errno::END_OF_FILE);
+        }
+        if required {
+            return Err(Errno::ENOMSG);
+        }
+        Ok(())
+    }
+
+    /// Copies each message that fits to the room for the others, with room for its padding,
+    /// and closes the pidfd of one that does not. `cut`: the last is not whole.
+    fn copy_out(mut self, message: &mut Incoming<'_>, cut: bool) {
+        let end = self.control.as_ptr_range().end;
+        let mut left_out = false;
+        self.retain(&mut |other| {
+            let whole = !cut || other.bytes.as_ptr_range().end != end;
+            let used = message.others_len + sys::align(other.bytes.len());
+            match message.others.get_mut(message.others_len..used) {
                 Some(place) if whole => {
-                    for (place, byte) in place.iter_mut().zip(message.bytes) {
-                        place.write(*byte);
-                    }
-                    used += space;
+                    sys::put(place, other.bytes);
+                    message.others_len = used;
                     return false;
                 }
                 _ => left_out = true,
             }
             true
         });
-        (used, left_out && !others.is_empty())
+        if left_out && !message.others.is_empty() {
+            *message.flags() |= libc::MSG_CTRUNC;
+        }
     }
 
     /// Closes every descriptor, and takes its message out.

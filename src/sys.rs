@@ -13,6 +13,8 @@ use libc::{c_int, c_void};
 pub(crate) struct Errno(pub(crate) c_int);
 
 impl Errno {
+    /// The peer has closed, and all that it sent has been received: no error, so no number of one.
+    pub(crate) const END_OF_FILE: Self = Self(-1);
     pub(crate) const EACCES: Self = Self(libc::EACCES);
     pub(crate) const EAFNOSUPPORT: Self = Self(libc::EAFNOSUPPORT);
     pub(crate) const EAGAIN: Self = Self(libc::EAGAIN);
@@ -58,6 +60,11 @@ pub(crate) struct Header {
     pub(crate) kind: c_int,
 }
 
+/// `CMSG_ALIGN`.
+pub(crate) const fn align(len: usize) -> usize {
+    (len + align_of::<Header>() - 1) & !(align_of::<Header>() - 1)
+}
+
 /// Where one part of a message's data is: a pointer and a length, and no slice, as
 /// another process may write to it at any time (shared memory).
 #[repr(transparent)]
@@ -84,93 +91,126 @@ impl<'d> Data<'d> {
     }
 }
 
-/// A message as sendmsg(2) and recvmsg(2) take it.
-pub(crate) struct Message<'m>(libc::msghdr, PhantomData<&'m mut [u8]>);
+/// A message as sendmsg(2) and recvmsg(2) take it, but for its descriptors.
+pub(crate) struct Message<'m, O> {
+    header: libc::msghdr,
+    /// The control messages without descriptors: those to send, or the room for those that come.
+    pub(crate) others: O,
+    /// How many bytes of the room have been used.
+    pub(crate) others_len: usize,
+    /// Bytes of data: those to send, then those that were sent or received.
+    pub(crate) len: usize,
+    data: PhantomData<&'m mut [u8]>,
+}
 
-impl<'m> Message<'m> {
-    /// A message of one buffer.
+/// A message to send.
+pub(crate) type Outgoing<'m> = Message<'m, &'m [u8]>;
+
+/// Room for a message.
+pub(crate) type Incoming<'m> = Message<'m, &'m mut [MaybeUninit<u8>]>;
+
+impl<'m, O: Default> Message<'m, O> {
+    /// A message of one buffer, without other control messages.
     #[inline(always)]
     pub(crate) fn of(data: &'m mut Data<'_>) -> Self {
         // SAFETY: msghdr is integers and pointers, for which zero is a value. It has private padding on musl.
-        let mut message: libc::msghdr = unsafe { zeroed() };
-        message.msg_iov = &mut data.0;
-        message.msg_iovlen = 1;
-        Self(message, PhantomData)
+        let mut header: libc::msghdr = unsafe { zeroed() };
+        header.msg_iov = &mut data.0;
+        header.msg_iovlen = 1;
+        Self {
+            header,
+            others: O::default(),
+            others_len: 0,
+            len: data.0.iov_len,
+            data: PhantomData,
+        }
     }
 
-    /// The address and the buffers of a caller's message.
+    /// The address and the buffers of a caller's message, which have `len` bytes.
     ///
     /// # Safety
     /// For as long as `'m` the address and the buffers of `theirs` are valid, for reads (a
     /// send) or writes (a receive), and no reference points there.
-    pub(crate) unsafe fn like(theirs: &libc::msghdr) -> Self {
+    #[inline(always)]
+    pub(crate) unsafe fn like(theirs: &libc::msghdr, len: usize, others: O) -> Self {
         // SAFETY: as above.
-        let mut message: libc::msghdr = unsafe { zeroed() };
-        message.msg_name = theirs.msg_name;
-        message.msg_namelen = theirs.msg_namelen;
-        message.msg_iov = theirs.msg_iov;
-        message.msg_iovlen = theirs.msg_iovlen;
-        Self(message, PhantomData)
+        let mut header: libc::msghdr = unsafe { zeroed() };
+        header.msg_name = theirs.msg_name;
+        header.msg_namelen = theirs.msg_namelen;
+        header.msg_iov = theirs.msg_iov;
+        header.msg_iovlen = theirs.msg_iovlen;
+        Self {
+            header,
+            others,
+            others_len: 0,
+            len,
+            data: PhantomData,
+        }
     }
+}
 
+impl Incoming<'_> {
     /// The length of the address that the kernel has written.
     pub(crate) fn name_len(&self) -> libc::socklen_t {
-        self.0.msg_namelen
+        self.header.msg_namelen
     }
 
     /// What recvmsg(2) says of the message.
-    pub(crate) fn flags(&self) -> c_int {
-        self.0.msg_flags
+    pub(crate) fn flags(&mut self) -> &mut c_int {
+        &mut self.header.msg_flags
     }
 }
 
 /// Sends a message with the control messages in `control`, never raising SIGPIPE.
-/// Returns the number of bytes of data sent.
 #[inline(always)]
 pub(crate) fn sendmsg(
     socket: c_int,
-    message: &mut Message<'_>,
+    message: &mut Outgoing<'_>,
     control: &[MaybeUninit<u8>],
     flags: c_int,
-) -> Result<usize, Errno> {
-    message.0.msg_control = control.as_ptr() as *mut c_void;
+) -> Result<(), Errno> {
+    message.header.msg_control = control.as_ptr() as *mut c_void;
     // size_t on glibc, socklen_t on musl.
-    message.0.msg_controllen = control.len() as _;
+    message.header.msg_controllen = control.len() as _;
     let flags = flags | libc::MSG_NOSIGNAL;
     // SAFETY: `message` points to data and `control`, which outlive the call, and sendmsg only reads them.
-    let sent = unsafe { libc::sendmsg(socket, &message.0, flags) };
+    let sent = unsafe { libc::sendmsg(socket, &message.header, flags) };
     if sent < 0 {
         return Err(Errno::last());
     }
     #[allow(clippy::cast_sign_loss)] // It is not negative.
-    Ok(sent as usize)
+    let len = sent as usize;
+    message.len = len;
+    Ok(())
 }
 
 /// Receives a message into the buffers of `message` and its control messages into
 /// `control`, the descriptors in them close-on-exec from the start. Returns the
-/// number of bytes of data and the control messages.
+/// control messages.
 #[inline(always)]
 pub(crate) fn recvmsg<'c>(
     socket: c_int,
-    message: &mut Message<'_>,
+    message: &mut Incoming<'_>,
     control: &'c mut [MaybeUninit<u8>],
     flags: c_int,
-) -> Result<(usize, &'c mut [u8]), Errno> {
-    message.0.msg_control = control.as_mut_ptr().cast();
-    message.0.msg_controllen = control.len() as _;
+) -> Result<&'c mut [u8], Errno> {
+    message.header.msg_control = control.as_mut_ptr().cast();
+    message.header.msg_controllen = control.len() as _;
     let flags = flags | libc::MSG_CMSG_CLOEXEC;
     // SAFETY: `message` points to data and `control`, which outlive the call and are this call's to write.
-    let received = unsafe { libc::recvmsg(socket, &mut message.0, flags) };
+    let received = unsafe { libc::recvmsg(socket, &mut message.header, flags) };
     if received < 0 {
         return Err(Errno::last());
     }
     #[allow(clippy::unnecessary_cast)] // size_t on glibc, socklen_t on musl.
-    let len = control.len().min(message.0.msg_controllen as usize);
+    let len = control.len().min(message.header.msg_controllen as usize);
     let start = control.as_mut_ptr().cast();
     // SAFETY: recvmsg had the address, so these bytes are whatever it left there; the slice takes over the borrow of `control`, and is no longer.
     let control = unsafe { core::slice::from_raw_parts_mut(start, len) };
     #[allow(clippy::cast_sign_loss)] // It is not negative.
-    Ok((received as usize, control))
+    let len = received as usize;
+    message.len = len;
+    Ok(control)
 }
 
 /// The header of the control message at the start of `control`, if there is room for one.
@@ -184,29 +224,31 @@ pub(crate) fn header(control: &[u8]) -> Option<Header> {
     Some(unsafe { control.as_ptr().cast::<Header>().read_unaligned() })
 }
 
-/// The header of the control message at the start of `control`, and all that follows
-/// it, as ints. Nothing if there is no room for a header, or ints would not be aligned.
+/// The data of a control message as ints, as many as are whole; none if they would not be
+/// aligned.
 #[allow(clippy::cast_ptr_alignment)] // Checked.
 #[inline(always)]
-pub(crate) fn message(control: &[u8]) -> Option<(Header, &[c_int])> {
-    let header = header(control)?;
-    let data = control.get(size_of::<Header>()..)?;
-    let ints = data.as_ptr().cast::<c_int>();
-    if ints as usize % align_of::<c_int>() != 0 {
-        return None;
+pub(crate) fn ints(data: &[u8]) -> &[c_int] {
+    let start = data.as_ptr().cast::<c_int>();
+    if start as usize % align_of::<c_int>() != 0 {
+        return &[];
     }
-    // SAFETY: so many ints follow the header, aligned, and any bytes are one; the borrow of `control` goes on.
-    let ints = unsafe { core::slice::from_raw_parts(ints, data.len() / size_of::<c_int>()) };
-    Some((header, ints))
+    // SAFETY: so many ints are there, aligned, and any bytes are one; the borrow of `data` goes on.
+    unsafe { core::slice::from_raw_parts(start, data.len() / size_of::<c_int>()) }
 }
 
-/// Moves `len` bytes from one place in `control` to an earlier one.
-pub(crate) fn move_within(control: &mut [u8], from: usize, len: usize, to: usize) {
-    if to < from && control.len().checked_sub(from) >= Some(len) {
-        let to = control.as_mut_ptr().wrapping_add(to);
+/// Moves a control message of `len` bytes from one place in `control` to an earlier one, or
+/// the same, and makes its header say `len`.
+#[allow(clippy::cast_ptr_alignment)] // Not relied upon.
+pub(crate) fn move_message(control: &mut [u8], from: usize, len: usize, to: usize) {
+    let room = control.len().checked_sub(from);
+    if to <= from && room >= Some(len) && len >= size_of::<Header>() {
+        let place = control.as_mut_ptr().wrapping_add(to);
         let from = control.as_ptr().wrapping_add(from);
         // SAFETY: both places are in `control`, which is borrowed exclusively; they may overlap.
-        unsafe { to.copy_from(from, len) };
+        unsafe { place.copy_from(from, len) };
+        // SAFETY: a header is there, which starts with the length, and it need not be aligned.
+        unsafe { place.cast::<usize>().write_unaligned(len) };
     }
 }
 
@@ -216,41 +258,41 @@ pub(crate) fn as_buffer(bytes: &[u8]) -> &[MaybeUninit<u8>] {
     unsafe { core::slice::from_raw_parts(bytes.as_ptr().cast(), bytes.len()) }
 }
 
-/// Writes a header, `data` and a padding of zeros to `control`, which they fill. Nothing
-/// if that is too short for them, or longer by more than an int.
+/// Writes a header, `data` and a padding of zeros to the start of `control`, and returns how
+/// many bytes these are. Nothing if there is no room for them.
 #[allow(clippy::cast_ptr_alignment)] // Not relied upon.
 #[inline(always)]
 pub(crate) fn put_message(
     control: &mut [MaybeUninit<u8>],
     header: Header,
     data: &[c_int],
-) -> Option<()> {
-    let room = control.len().checked_sub(size_of::<Header>())?;
-    let ints = room / size_of::<c_int>();
-    let start = control.as_mut_ptr().cast::<Header>();
-    let place = start.wrapping_add(1).cast::<c_int>();
-    // SAFETY: there is room for a header, and it need not be aligned.
-    unsafe { start.write_unaligned(header) };
-    if ints == data.len() + 1 {
-        // SAFETY: there is room for so many ints after the header, and they need not be aligned.
-        unsafe { place.wrapping_add(data.len()).write_unaligned(0) };
-    } else if ints != data.len() {
+) -> Option<usize> {
+    let len = size_of::<Header>() + size_of_val(data);
+    let space = align(len);
+    if control.len() < space {
         return None;
     }
-    let bytes = size_of_val(data);
-    let place = place.cast::<u8>();
+    let start = control.as_mut_ptr().cast::<Header>();
+    // SAFETY: there is room for a header, and it need not be aligned.
+    unsafe { start.write_unaligned(header) };
+    if len < space {
+        let end = control.as_mut_ptr().wrapping_add(space).cast::<c_int>();
+        // SAFETY: there is room for more than an int before the end, and it need not be aligned.
+        unsafe { end.wrapping_sub(1).write_unaligned(0) };
+    }
+    let place = start.wrapping_add(1).cast::<u8>();
     // SAFETY: there is room for `data` after the header, and `control` is borrowed exclusively, so `data` is elsewhere.
-    unsafe { place.copy_from_nonoverlapping(data.as_ptr().cast(), bytes) };
-    Some(())
+    unsafe { place.copy_from_nonoverlapping(data.as_ptr().cast(), size_of_val(data)) };
+    Some(space)
 }
 
-/// Writes `fds` to the start of `places`, or nothing if there are too few.
+/// Writes `values` to the start of `places`, or nothing if there are too few.
 #[inline(always)]
-pub(crate) fn put_descriptors(places: &mut [MaybeUninit<c_int>], fds: &[c_int]) {
-    if fds.len() <= places.len() {
-        let start = places.as_mut_ptr().cast::<c_int>();
-        // SAFETY: there are places enough, aligned as ints and borrowed exclusively, so `fds` is elsewhere.
-        unsafe { start.copy_from_nonoverlapping(fds.as_ptr(), fds.len()) };
+pub(crate) fn put<T: Copy>(places: &mut [MaybeUninit<T>], values: &[T]) {
+    if values.len() <= places.len() {
+        let start = places.as_mut_ptr().cast::<T>();
+        // SAFETY: there are places enough, aligned and borrowed exclusively, so `values` is elsewhere.
+        unsafe { start.copy_from_nonoverlapping(values.as_ptr(), values.len()) };
     }
 }
 
@@ -264,8 +306,19 @@ pub(crate) fn require_unix_domain(socket: c_int) -> Result<(), Errno> {
     let mut len = size_of::<libc::sa_family_t>() as libc::socklen_t;
     let place = addr_of_mut!(family).cast();
     // SAFETY: `place` and `len` are this call's to write, and getsockname writes no more than `len` bytes.
-    let returned = unsafe { libc::getsockname(socket, place, &mut len) };
-    if (returned == 0 && c_int::from(family) == libc::AF_UNIX) || is_unix_domain(socket)? {
+    unsafe { libc::getsockname(socket, place, &mut len) };
+    // Where it fails, it writes none.
+    if c_int::from(family) == libc::AF_UNIX {
+        return Ok(());
+    }
+    require_unix_option(socket)
+}
+
+/// The same, by [`is_unix_domain`] alone.
+#[cold]
+#[inline(never)]
+pub(crate) fn require_unix_option(socket: c_int) -> Result<(), Errno> {
+    if is_unix_domain(socket)? {
         return Ok(());
     }
     Err(Errno::EAFNOSUPPORT)
@@ -273,16 +326,13 @@ pub(crate) fn require_unix_domain(socket: c_int) -> Result<(), Errno> {
 
 /// Whether it is a Unix-domain socket, by `SO_DOMAIN`: an `AF_XDP` socket has no
 /// address, and a filter may forbid getsockname(2).
-#[cold]
-#[inline(never)]
 pub(crate) fn is_unix_domain(socket: c_int) -> Result<bool, Errno> {
-    let domain = socket_option::<c_int>(socket, libc::SO_DOMAIN)?;
-    Ok(domain == libc::AF_UNIX)
+    Ok(int_option(socket, libc::SO_DOMAIN)? == libc::AF_UNIX)
 }
 
 /// The type of the socket, such as `SOCK_STREAM`.
 pub(crate) fn socket_type(socket: c_int) -> Result<c_int, Errno> {
-    socket_option::<c_int>(socket, libc::SO_TYPE)
+    int_option(socket, libc::SO_TYPE)
 }
 
 /// How many microseconds a send on the socket may take (`SO_SNDTIMEO`); 0 for
@@ -291,7 +341,8 @@ pub(crate) fn send_timeout(socket: c_int) -> Result<i64, Errno> {
     let timeout = socket_option::<libc::timeval>(socket, libc::SO_SNDTIMEO)?;
     #[allow(clippy::useless_conversion)] // 32 bits on 32-bit machines.
     let (seconds, micros) = (i64::from(timeout.tv_sec), i64::from(timeout.tv_usec));
-    Ok(seconds.saturating_mul(1_000_000).saturating_add(micros))
+    let seconds = seconds.min(i64::from(u32::MAX)); // More would overflow, and is not waited for.
+    Ok(seconds * 1_000_000 + micros)
 }
 
 /// What a socket option's value can be: of the kernel's layout, and any bytes are one.
@@ -303,6 +354,13 @@ unsafe trait OptionValue: Copy {}
 unsafe impl OptionValue for c_int {}
 // SAFETY: it is two integers of one size.
 unsafe impl OptionValue for libc::timeval {}
+
+/// Gets an option of level `SOL_SOCKET` that is an int.
+#[cold]
+#[inline(never)]
+fn int_option(socket: c_int, option: c_int) -> Result<c_int, Errno> {
+    socket_option(socket, option)
+}
 
 /// Gets an option of level `SOL_SOCKET`.
 #[inline(always)]
@@ -330,7 +388,7 @@ pub(crate) fn sleep(micros: i64) -> Result<(), Errno> {
     #[allow(clippy::cast_possible_truncation)]
     let time = libc::timespec {
         tv_sec: 0,
-        tv_nsec: micros.saturating_mul(1000) as _,
+        tv_nsec: (micros * 1000) as _,
     };
     // SAFETY: `time` outlives the call, and no remainder is asked for.
     Errno::check(unsafe { libc::nanosleep(&time, core::ptr::null_mut()) }).map(|_| ())
@@ -346,6 +404,8 @@ pub(crate) fn duplicate(fd: c_int) -> Result<c_int, Errno> {
 /// closes it whatever close(2) returns; errno stays as it was. By syscall(2), as
 /// close(2) of the C library is a cancellation point, which would leave the others
 /// open.
+#[cold]
+#[inline(never)]
 pub(crate) fn close(fd: c_int) {
     let errno = Errno::last();
     // SAFETY: close takes an int; nobody else has been told of this descriptor.

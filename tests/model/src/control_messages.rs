@@ -89,7 +89,7 @@ fn comes_back_as_written(bytes: &[u8]) {
     let room = (len + choices.below(24)).saturating_sub(8);
     let mut buffer = vec![MaybeUninit::new(FILL); room].into_boxed_slice();
 
-    let written = cmsg::write_rights(&mut buffer, &fds).map(<[_]>::len);
+    let written = cmsg::write_rights(&mut buffer, &fds, &[]).map(<[_]>::len);
     assert_eq!(written, (room >= len).then_some(len));
     // SAFETY: every byte was set when the buffer was made, and writing leaves none unset.
     let mut control: Vec<u8> = buffer
