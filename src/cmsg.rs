@@ -185,15 +185,28 @@ impl<'c> Iterator for Messages<'c> {
     }
 }
 
-/// Takes out the control messages that `keep` does not want, and moves the others
+/// Chooses among control messages.
+pub(crate) trait Choice {
+    /// Whether to keep one.
+    fn keep(&mut self, message: &Message<'_>) -> bool;
+}
+
+// Not `dyn FnMut`: rustc 1.63 would compile each closure once more, as an `FnOnce`.
+impl<F: FnMut(&Message<'_>) -> bool> Choice for F {
+    fn keep(&mut self, message: &Message<'_>) -> bool {
+        self(message)
+    }
+}
+
+/// Takes out the control messages that `choice` does not keep, and moves the others
 /// together, in their order. Returns the bytes that they take, each with its padding as
 /// far as the buffer has it. The length of one that was cut says so.
 #[inline(never)]
-pub(crate) fn retain(control: &mut [u8], keep: &mut dyn FnMut(&Message<'_>) -> bool) -> usize {
+pub(crate) fn retain(control: &mut [u8], choice: &mut dyn Choice) -> usize {
     let (mut from, mut to) = (0, 0);
     while let Some(message) = control.get(from..).and_then(|rest| messages(rest).next()) {
         let len = message.bytes.len();
-        if keep(&message) {
+        if choice.keep(&message) {
             sys::move_message(control, from, len, to);
             to += align(len);
         }
@@ -441,7 +454,9 @@ mod tests {
             control.extend(rights(&[6]));
             control.extend(claiming(4096, libc::SOL_IP, 7, &[3]));
             let mut control = control.into_boxed_slice();
-            let len = retain(&mut control, &mut |message| message.kind == Kind::Other);
+            let len = retain(&mut control, &mut |message: &Message<'_>| {
+                message.kind == Kind::Other
+            });
             let found: Vec<&[u8]> = messages(&control[..len]).map(|it| it.bytes).collect();
             assert_eq!(found, kept);
             assert_eq!(len, kept.iter().map(|bytes| align(bytes.len())).sum());
@@ -452,9 +467,12 @@ mod tests {
     fn where_nothing_is_taken_out_no_padding_is_counted() {
         let bytes = claiming(HEADER + 1, libc::SOL_IP, 7, &[1]);
         let mut control = bytes.clone().into_boxed_slice();
-        assert_eq!(retain(&mut control, &mut |_| true), bytes.len());
+        assert_eq!(
+            retain(&mut control, &mut |_: &Message<'_>| true),
+            bytes.len()
+        );
         assert_eq!(control[..], bytes);
-        assert_eq!(retain(&mut control, &mut |_| false), 0);
+        assert_eq!(retain(&mut control, &mut |_: &Message<'_>| false), 0);
     }
 
     #[test]

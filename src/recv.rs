@@ -5,7 +5,7 @@ use core::mem::MaybeUninit;
 
 use libc::c_int;
 
-use crate::cmsg::{self, Kind};
+use crate::cmsg::{self, Kind, Message};
 use crate::sys::{self, Data, Errno, Incoming};
 
 /// What the caller makes of a message that does not fit or lacks something.
@@ -152,7 +152,7 @@ fn unusual(
 /// length then says only how much of it is there.
 fn ends_cut(control: &[u8], flags: c_int, room: usize) -> bool {
     let end = control.as_ptr_range().end;
-    let at_the_end = |message: cmsg::Message<'_>| {
+    let at_the_end = |message: Message<'_>| {
         message.kind != Kind::Rights && message.bytes.as_ptr_range().end == end
     };
     flags & libc::MSG_CTRUNC != 0
@@ -224,7 +224,7 @@ impl Unclaimed<'_> {
     /// where one was refused, and closes the others that were sent.
     fn hand_over(&mut self, fds: &mut [MaybeUninit<c_int>]) {
         let mut places = fds.iter_mut();
-        self.retain(&mut |message| {
+        self.retain(&mut |message: &Message<'_>| {
             if message.kind != Kind::Rights {
                 return true;
             }
@@ -270,7 +270,7 @@ impl Unclaimed<'_> {
     fn copy_out(mut self, message: &mut Incoming<'_>, cut: bool) {
         let end = self.control.as_ptr_range().end;
         let mut left_out = false;
-        self.retain(&mut |other| {
+        self.retain(&mut |other: &Message<'_>| {
             let whole = !cut || other.bytes.as_ptr_range().end != end;
             let used = message.others_len + sys::align(other.bytes.len());
             match message.others.get_mut(message.others_len..used) {
@@ -291,7 +291,7 @@ impl Unclaimed<'_> {
     /// Closes every descriptor, and takes its message out.
     #[inline(never)]
     fn close(&mut self) {
-        self.retain(&mut |message| {
+        self.retain(&mut |message: &Message<'_>| {
             if message.kind != Kind::Other {
                 message.slots.iter().for_each(|fd| close(*fd));
             }
@@ -299,9 +299,9 @@ impl Unclaimed<'_> {
         });
     }
 
-    fn retain(&mut self, keep: &mut dyn FnMut(&cmsg::Message<'_>) -> bool) {
+    fn retain(&mut self, choice: &mut dyn cmsg::Choice) {
         let control = core::mem::take(&mut self.control);
-        let len = cmsg::retain(control, keep);
+        let len = cmsg::retain(control, choice);
         self.control = control.get_mut(..len).unwrap_or_default();
     }
 
