@@ -62,7 +62,7 @@ case $machine:${RUSTFLAGS:-}${LDFLAGS:-} in
 x86_64*:)
 	ok "at most 24 KiB stripped ($size bytes)" test "$size" -le 24576
 	text=$(size -A "$library" | awk '$1 == ".text" { print $2 }')
-	ok "at most 11 KiB of code ($text bytes)" test "$text" -le 11264
+	ok "at most 8 KiB of code ($text bytes)" test "$text" -le 8192
 	;;
 *) printf '# the limits of size are for x86-64, without RUSTFLAGS and LDFLAGS\n' ;;
 esac
