@@ -277,6 +277,8 @@ static void wrong_takes(const struct socket_type *type)
         message.msg_control = received.control + off;
         fails(recvfds_cmsg(pair[1], received.fds, &received.nfds, &message, 0), EINVAL,
               "%s: a buffer that is off by %zu", type->name, off);
+        fails(recvfds_cmsg(pair[1], received.fds, null_fds, &message, 0), EINVAL,
+              "%s: and nfds is NULL", type->name);
     }
     fails(recvfds_cmsg(pair[1], null_fds, &received.nfds, &received.message, 0), EFAULT,
           "%s: fds is NULL", type->name);

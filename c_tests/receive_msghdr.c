@@ -352,6 +352,8 @@ static void wrong_arguments(const struct socket_type *type)
         fails(receive(socket, &place, 0), EINVAL, "%s: two empty buffers", type->name);
         fails(recvfds_msghdr(socket, null_fds, &place.nfds, &place.message, 0), EINVAL,
               "%s: and no array", type->name);
+        fails(recvfds_msghdr(socket, place.fds, null_fds, &place.message, 0), EINVAL,
+              "%s: nor a number", type->name);
 
         prepare(&place, 16);
         fails(recvfds_msghdr(socket, null_fds, &place.nfds, &place.message, 0), EFAULT,
@@ -373,6 +375,8 @@ static void wrong_arguments(const struct socket_type *type)
         }
     }
     prepare(&place, 0);
+    place.message.msg_control = NULL; /* no buffer, whatever its length */
+    place.message.msg_controllen = (size_t)-1;
     place.iov[1].iov_base = NULL; /* of no length */
     is(receive(pair[1], &place, 0), 6, "%s: nothing has been consumed", type->name);
     ok(has_files(&place, 2), "%s: the descriptors come", type->name);

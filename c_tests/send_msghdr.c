@@ -323,6 +323,14 @@ static void wrong_arguments(const struct socket_type *type)
         message.msg_controllen = 32;
         fails(sendfds_msghdr(socket, files, 1, &message, 0), EFAULT,
               "%s: msg_control is NULL", type->name);
+        message.msg_controllen = 600;
+        fails(sendfds_msghdr(socket, files, 1, &message, 0), EINVAL,
+              "%s: and is too long", type->name);
+        message.msg_controllen = 32;
+        iov[0].iov_len = (size_t)-1;
+        message.msg_iov = iov;
+        fails(sendfds_msghdr(socket, files, 1, &message, 0), EINVAL, "%s: or the data is",
+              type->name);
     }
     fails(sendfds_msghdr(-1, files, 1, &one.message, 0), EBADF, "%s: descriptor -1",
           type->name);

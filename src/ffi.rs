@@ -213,7 +213,22 @@ unsafe fn read<T: Copy>(place: *const T) -> Result<T, Errno> {
     Ok(unsafe { place.read() })
 }
 
-/// Tells the caller how many descriptors came. Where `nfds` lies in the array, one that is
+/// For how many descriptors there is room; none if `nfds` is NULL, which
+/// [`require_array`] refuses after all that is EINVAL.
+///
+/// # Safety
+/// `nfds` is NULL or aligned and valid for reads, and nothing writes there meanwhile.
+#[inline(always)]
+unsafe fn room(nfds: *const c_int) -> Result<usize, Errno> {
+    if nfds.is_null() {
+        return Ok(0);
+    }
+    // SAFETY: it is not NULL, so the caller vouches for it.
+    let nfds = unsafe { nfds.read() };
+    Ok(count(nfds, 0, c_int::MAX)?.min(cmsg::MAX_FDS))
+}
+
+/// Writes for the caller how many descriptors came. Where `nfds` lies in the array, one that is
 /// there stays: nobody loses a descriptor by an overlap.
 ///
 /// # Safety
@@ -455,7 +470,8 @@ pub unsafe extern "C" fn recvfds_msg(
             return Err(Errno::EINVAL);
         }
         // SAFETY: the caller vouches for an int, which may be in `fds`: it is read before and written after.
-        let room = count(unsafe { read(nfds) }?, 0, c_int::MAX)?.min(cmsg::MAX_FDS);
+        let room = unsafe { room(nfds) }?;
+        require_array(nfds, 1)?;
         let places = fds;
         // SAFETY: the caller vouches for `*nfds` places.
         let fds = unsafe { to_write(places, room) }?;
@@ -499,14 +515,15 @@ pub unsafe extern "C" fn sendfds_msghdr(
         // SAFETY: the caller vouches for a message.
         let theirs = unsafe { read(message) }?;
         let control_len = control_len(&theirs)?;
-        // SAFETY: the caller vouches for so many bytes, which nothing writes to.
-        let others = unsafe { to_read(theirs.msg_control.cast::<u8>(), control_len) }?;
         if nfds > 0 && control_len > cmsg::BESIDE_RIGHTS {
             return Err(Errno::EINVAL);
         }
-        let others = cmsg::sendable(others).ok_or(Errno::EINVAL)?;
+        // SAFETY: the caller vouches for so many bytes, which nothing writes to.
+        let control = unsafe { to_read(theirs.msg_control.cast::<u8>(), control_len) };
+        let others = cmsg::sendable(control.unwrap_or_default()).ok_or(Errno::EINVAL)?;
         // SAFETY: the caller vouches for its buffers.
         let len = unsafe { data_len(&theirs) }?;
+        control?;
         // SAFETY: the caller vouches for `nfds` descriptors.
         let fds = unsafe { to_read(fds, nfds) }?;
         // SAFETY: the caller vouches for the address and the buffers, which are only read.
@@ -540,15 +557,18 @@ pub unsafe extern "C" fn recvfds_msghdr(
             return Err(Errno::EINVAL);
         }
         // SAFETY: the caller vouches for an int, which is read before `fds` is used and written after.
-        let room = count(unsafe { read(nfds) }?, 0, c_int::MAX)?.min(cmsg::MAX_FDS);
+        let room = unsafe { room(nfds) }?;
         // SAFETY: the caller vouches for a message.
         let theirs = unsafe { read(message) }?;
+        let control_len = match theirs.msg_control.is_null() {
+            true => 0, // No buffer for them.
+            false => control_len(&theirs)?,
+        };
         // SAFETY: the caller vouches for its buffers.
         byte_count(unsafe { data_len(&theirs) }?, 1)?;
-        let control_len = control_len(&theirs)?;
         // SAFETY: the caller vouches for so many bytes, which are this call's alone.
-        let others = unsafe { to_write(theirs.msg_control.cast::<u8>(), control_len) };
-        let others = others.unwrap_or_default(); // NULL is no buffer for them.
+        let others = unsafe { to_write(theirs.msg_control.cast::<u8>(), control_len) }?;
+        require_array(nfds, 1)?;
         let places = fds;
         // SAFETY: the caller vouches for `*nfds` places.
         let fds = unsafe { to_write(places, room) }?;
@@ -628,7 +648,7 @@ pub unsafe extern "C" fn recvfds_cmsg(
             return Err(Errno::EINVAL);
         }
         // SAFETY: the caller vouches for an int, which is read before `fds` is used and written after.
-        let room = count(unsafe { read(nfds) }?, 0, c_int::MAX)?.min(cmsg::MAX_FDS);
+        let room = unsafe { room(nfds) }?;
         // SAFETY: the caller vouches for a message.
         let theirs = unsafe { read(received) }?;
         if !is_aligned(theirs.msg_control) {
@@ -637,6 +657,7 @@ pub unsafe extern "C" fn recvfds_cmsg(
         let control_len = control_len(&theirs)?;
         // SAFETY: the caller vouches for so many bytes that recvmsg has had and that are this call's alone.
         let control = unsafe { to_change(theirs.msg_control.cast::<u8>(), control_len) }?;
+        require_array(nfds, 1)?;
         let places = fds;
         // SAFETY: the caller vouches for `*nfds` places.
         let fds = unsafe { to_write(places, room) }?;
