@@ -60,7 +60,7 @@ impl Buffer {
         &mut self.bytes
     }
 
-    /// What a receive of `max_fds` descriptors, at most [`MAX_FDS`], offers to the kernel.
+    /// The part that a receive of `max_fds` descriptors, at most [`MAX_FDS`], offers to the kernel.
     #[inline(always)]
     pub(crate) fn for_receive(&mut self, max_fds: usize) -> &mut [MaybeUninit<u8>] {
         let len = receive_len(max_fds).min(self.bytes.len());
@@ -127,7 +127,7 @@ pub(crate) fn sendable(control: &[u8]) -> Option<&[u8]> {
     control.get(..control.len() - rest.len())
 }
 
-/// What a control message is about.
+/// The subject of a control message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     /// Descriptors that were sent, in order. A negative one is the errno of a

@@ -50,7 +50,7 @@ const RECEIVE_FLAGS: c_int =
 const NO_SEND_FLAGS: c_int = libc::MSG_OOB | RECVFD_PARTIAL;
 const NO_RECEIVE_FLAGS: c_int = libc::MSG_OOB | libc::MSG_ERRQUEUE;
 
-/// What a function does, as C has it: a value that is not negative, or -1 with
+/// The result of a function as C has it: a value that is not negative, or -1 with
 /// errno set, or `RECVFD_EOF`.
 #[inline(always)]
 fn bytes(body: impl FnOnce() -> Result<usize, Errno>) -> ssize_t {
@@ -156,8 +156,8 @@ unsafe fn to_change<'a, T>(array: *mut T, len: usize) -> Result<&'a mut [T], Err
     Ok(unsafe { core::slice::from_raw_parts_mut(array, len) })
 }
 
-/// What sendmsg(2) takes of a caller's message: its buffers and how many bytes they have,
-/// each looked at before a system call is made.
+/// How many bytes the buffers of a caller's message have, each looked at before a system
+/// call is made.
 ///
 /// # Safety
 /// `msg_iov` is NULL or aligned and valid for reads of `msg_iovlen` elements.
@@ -251,7 +251,7 @@ fn rule_of(flags: c_int) -> Rule {
     }
 }
 
-/// What sendfd() does, under each of its names. Not inlined: of two functions that are the
+/// sendfd(), under each of its names. Not inlined: of two functions that are the
 /// same, LLVM makes one a call of the other by its exported name, which a program may have taken.
 #[inline(never)]
 extern "C" fn send_one(socket: c_int, fd: c_int) -> c_int {

@@ -1,5 +1,5 @@
-//! What a receive does: take one message, find out what became of the descriptors
-//! that were sent with it, and close each one that is not handed over.
+//! Receiving: takes one message, finds out what became of the descriptors that were sent
+//! with it, and closes each one that is not handed over.
 
 use core::mem::MaybeUninit;
 
@@ -8,7 +8,7 @@ use libc::c_int;
 use crate::cmsg::{self, Kind, Message};
 use crate::sys::{self, Data, Errno, Incoming};
 
-/// What the caller makes of a message that does not fit or lacks something.
+/// How the caller takes a message that does not fit or lacks something.
 #[derive(Clone, Copy, PartialEq)]
 pub(crate) enum Rule {
     /// Descriptors that are missing, refused or too many are an error.
@@ -17,7 +17,7 @@ pub(crate) enum Rule {
     CompleteWithData,
     /// So is a message without a descriptor.
     CompleteWithDescriptors,
-    /// What there is will do (`RECVFD_PARTIAL`).
+    /// It is received all the same (`RECVFD_PARTIAL`).
     Partial,
 }
 
@@ -239,7 +239,7 @@ impl Unclaimed<'_> {
     }
 
     /// A message without descriptors is the end of file, or an error where they are required,
-    /// or neither. A datagram may be empty, and nothing tells that the last one has come.
+    /// or neither. A datagram may be empty, and there is no sign that it was the last one.
     fn without_descriptors(
         &mut self,
         socket: c_int,

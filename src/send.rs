@@ -1,5 +1,4 @@
-//! What a send does: check the socket, build the control message, send it
-//! whole or not at all.
+//! Sending: checks the socket, builds the control message, and sends it whole or not at all.
 
 use libc::c_int;
 
@@ -36,7 +35,7 @@ pub(crate) fn all_descriptors(socket: c_int, fds: &[c_int], sent: &mut usize) ->
 }
 
 /// Too many in flight is waited out, as a send waits for a full queue: on a blocking
-/// socket, and no longer than its send timeout. No system call tells when it has passed.
+/// socket, and no longer than its send timeout. No system call reports when it has passed.
 fn patiently(socket: c_int, send: impl Fn() -> Result<(), Errno>) -> Result<(), Errno> {
     let mut wait = FIRST_WAIT;
     let mut waited = 0;

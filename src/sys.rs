@@ -155,7 +155,7 @@ impl Incoming<'_> {
         self.header.msg_namelen
     }
 
-    /// What recvmsg(2) says of the message.
+    /// The flags that recvmsg(2) has set.
     pub(crate) fn flags(&mut self) -> &mut c_int {
         &mut self.header.msg_flags
     }
@@ -345,7 +345,7 @@ pub(crate) fn send_timeout(socket: c_int) -> Result<i64, Errno> {
     Ok(seconds * 1_000_000 + micros)
 }
 
-/// What a socket option's value can be: of the kernel's layout, and any bytes are one.
+/// A type that the value of a socket option can have: of the kernel's layout, and any bytes are one.
 ///
 /// # Safety
 /// It has no padding, and every bit pattern, zeros above all, is a value.
@@ -408,7 +408,7 @@ pub(crate) fn duplicate(fd: c_int) -> Result<c_int, Errno> {
 #[inline(never)]
 pub(crate) fn close(fd: c_int) {
     let errno = Errno::last();
-    // SAFETY: close takes an int; nobody else has been told of this descriptor.
+    // SAFETY: close takes an int; nobody else knows this descriptor.
     unsafe { libc::syscall(libc::SYS_close, fd) };
     errno.set();
 }
