@@ -560,9 +560,10 @@ pub unsafe extern "C" fn recvfds_msghdr(
         let room = unsafe { room(nfds) }?;
         // SAFETY: the caller vouches for a message.
         let theirs = unsafe { read(message) }?;
-        let control_len = match theirs.msg_control.is_null() {
-            true => 0, // No buffer for them.
-            false => control_len(&theirs)?,
+        let control_len = if theirs.msg_control.is_null() {
+            0 // No buffer for them.
+        } else {
+            control_len(&theirs)?
         };
         // SAFETY: the caller vouches for its buffers.
         byte_count(unsafe { data_len(&theirs) }?, 1)?;
