@@ -42,6 +42,7 @@ class SendFDTest < Minitest::Test
 
   # That each descriptor has one object that will close it, and each object its descriptor.
   def assert_owned
+    end_threads
     GC.disable # which would close some meanwhile
     numbers = owners.flat_map { |number, ios| [number] * ios.size }
     fds = open_descriptors
@@ -50,6 +51,15 @@ class SendFDTest < Minitest::Test
     assert_equal [], fds - numbers - @others, 'nobody will close'
   ensure
     GC.enable
+  end
+
+  # A receive that was interrupted may have left a thread that still opens a Dir.
+  def end_threads
+    Thread.list.select { |thread| thread.name == 'SendFD' }.each do |thread|
+      join(thread)
+    rescue SystemCallError # the descriptor was closed before
+      nil
+    end
   end
 
   # Closes the objects that were lost to an exception: the next collection would, or a later one.

@@ -124,6 +124,7 @@ module SendFD
       # A Dir.open that is interrupted loses what it has opened. In a thread that nobody
       # knows it is not: handlers run in the main one.
       @directory = Thread.new do
+        Thread.current.name = 'SendFD'
         Thread.current.report_on_exception = false
         Dir.open("/proc/self/fd/#{fd}").extend(Pathless)
       end.value
