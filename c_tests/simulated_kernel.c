@@ -488,6 +488,41 @@ static void fewer_came_and_a_pidfd(void)
     end_scene(&scene, "a pidfd after fewer descriptors");
 }
 
+/* A control buffer that is full to its last byte. Only a message that ends there and that
+ * the kernel has cut is left out: not one that is whole, nor one that comes before the
+ * descriptors. */
+static void full_control_buffer(bool cut)
+{
+    struct scene scene;
+    int none[125] = {0}, nfds = 2, flags = cut ? RECVFD_PARTIAL : 0;
+    int nslots = (int)((512 - CMSG_LEN(0)) / sizeof(int));
+    char data;
+    _Alignas(struct cmsghdr) char control[512];
+    struct iovec iov = {.iov_base = &data, .iov_len = 1};
+    struct msghdr message = {
+        .msg_iov = &iov,
+        .msg_iovlen = 1,
+        .msg_control = control,
+        .msg_controllen = sizeof control,
+    };
+    const char *name = cut ? "descriptors cut at the end" : "full, not cut";
+    set_scene(&scene, 2);
+    if (cut)
+        deliver(SCM_CREDENTIALS, none, nslots);
+    deliver(SCM_RIGHTS, scene.files, 2);
+    if (!cut)
+        deliver(SCM_CREDENTIALS, none, nslots);
+    kernel.flags = cut ? MSG_CTRUNC : 0;
+    is(recvfds_msghdr(scene.pair[1], scene.returned, &nfds, &message, flags), 1,
+       "%s: the byte", name);
+    is((long)message.msg_controllen, 512, "%s: the whole other message", name);
+    is(message.msg_flags & MSG_CTRUNC, kernel.flags, "%s: MSG_CTRUNC", name);
+    is(nfds, 2, "%s: both descriptors", name);
+    for (int i = 0; i < nfds; i++)
+        close(scene.returned[i]);
+    end_scene(&scene, name);
+}
+
 /* Which of several errors is reported: too many, then a refused slot, then fewer. */
 static void order_of_errors(void)
 {
@@ -956,6 +991,8 @@ int main(void)
     arguments_before_calls();
     close_fails_on_success();
     truncated_on_another_domain();
+    full_control_buffer(false);
+    full_control_buffer(true);
     what_comes("recvfds", receive_some);
     what_comes("recvfds_all", receive_all);
     what_comes("recvfds_msg", receive_message);
