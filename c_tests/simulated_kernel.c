@@ -662,6 +662,15 @@ static void number_0(void)
     need(dup2(kept, 0) == 0);
 
     set_scene(&scene, 1);
+    need(dup2(scene.files[0], 0) == 0 && close(scene.files[0]) == 0);
+    deliver(PIDFD, (int[]){-EMFILE}, 1);
+    deliver(SCM_RIGHTS, (int[]){0}, 1);
+    is(receive(&scene), 1, "a descriptor that is number 0, after another message");
+    is(scene.returned[0], 0, "is handed over, not taken for a refused one");
+    end_scene(&scene, "a descriptor that is number 0");
+    need(dup2(kept, 0) == 0);
+
+    set_scene(&scene, 1);
     close(0);
     kernel.closes = 0;
     scene.before--;
