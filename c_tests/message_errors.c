@@ -66,6 +66,8 @@ static void wrong_sends(const char *name, int socket)
           "%s: without data to descriptor -1, whose type decides", name);
     fails(sendfds_msg(files[0], files, 1, no_data, 0, 0), ENOTSOCK,
           "%s: without data to a file", name);
+    fails(sendfds_msg(socket, null_fds, 1, null_data, 3, MSG_OOB), EINVAL,
+          "%s: with a wrong flag from NULL", name);
     fails(sendfds_msg(socket, null_fds, 1, "abc", 3, 0), EFAULT,
           "%s: sendfds_msg of a descriptor from NULL", name);
     fails(sendfds_msg(socket, files, 3, null_data, 3, 0), EFAULT,
@@ -102,6 +104,8 @@ static void wrong_receives(const char *name, int socket)
     nfds = 0;
     fails(recvfds_msg(-1, null_fds, &nfds, null_data, 0, 0), EINVAL,
           "%s: to NULL from descriptor -1 too", name);
+    fails(recvfds_msg(socket, null_fds, null_fds, null_data, 8, MSG_OOB), EINVAL,
+          "%s: with a wrong flag to NULL", name);
     fails(recvfds_msg(socket, no_fds, null_fds, data, 8, 0), EFAULT, "%s: nfds is NULL",
           name);
     nfds = 1;

@@ -68,8 +68,11 @@ static int receive_cmsg(struct scene *scene)
     need(recvmsg(scene->pair[1], &message, MSG_CMSG_CLOEXEC) >= 0);
     if (message.msg_controllen > sizeof control)
         message.msg_controllen = sizeof control;
+    int flags = message.msg_flags;
     if (recvfds_cmsg(scene->pair[1], scene->returned, &nfds, &message, 0) < 0) {
         int error = errno;
+        if (message.msg_flags != flags)
+            return -3;
         struct cmsghdr *header = find_control(&message, SOL_SOCKET, SCM_RIGHTS);
         if (header || find_control(&message, SOL_SOCKET, PIDFD) || nfds != 5)
             return -3;
