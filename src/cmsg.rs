@@ -476,6 +476,15 @@ mod tests {
     }
 
     #[test]
+    fn what_may_be_sent_ends_with_the_last_header() {
+        let empty = message(libc::SOL_IP, 7, &[]);
+        for end in 0..HEADER {
+            let control = Control::of(&[&empty[..], &vec![0xa5; end]].concat());
+            assert_eq!(sendable(control.bytes()), Some(&empty[..]));
+        }
+    }
+
+    #[test]
     fn a_receive_has_room_for_all_that_may_come_beside() {
         let data = [12, 255, 48, 16, SLOT]; // Credentials, label, timestamps, pidfd.
         let all: usize = data.iter().map(|len| align(HEADER + len)).sum();
