@@ -1,8 +1,6 @@
 #!/bin/sh
 # examples/other-languages: each program passes a descriptor to a peer in C and gets it
-# back, and reports the errno of a failed call. Where Go, or Node with koffi, is not
-# installed, that is never a failure: they are some hundred megabytes, and koffi comes
-# from a registry.
+# back, and reports the errno of a failed call.
 . tests/lib/tap.sh
 scratch_directory
 examples=examples/other-languages
@@ -27,11 +25,6 @@ passes() {
 		grep -iE 'sendfd: (socket operation on non-socket|ENOTSOCK)' "$scratch/errors"
 }
 
-# optional REASON: a skip that is no failure.
-optional() {
-	REQUIRE_ALL=0 skip "$1"
-}
-
 if have luajit; then
 	passes LuaJIT luajit $examples/luajit.lua
 else
@@ -41,7 +34,8 @@ fi
 if node -e 'require("koffi")' 2>/dev/null; then
 	passes Node node $examples/node.js
 else
-	optional "the example in Node: no koffi (npm install koffi, and NODE_PATH)"
+	# No package of Debian: a skip that is never a failure.
+	REQUIRE_ALL=0 skip 'the example in Node: no koffi (npm install koffi, and NODE_PATH)'
 fi
 
 build_go() {
@@ -55,6 +49,6 @@ if have go && have pkg-config; then
 	ok 'Go: it builds' build_go
 	passes Go "$scratch/cgo"
 else
-	optional 'the example in Go: no go (Debian: golang-go) or no pkg-config'
+	skip 'the example in Go: no go (Debian: golang-go) or no pkg-config'
 fi
 tap_done
