@@ -294,12 +294,16 @@ static void settle_killed(int i, unsigned counted, unsigned least, unsigned most
 static void settle(int from, int to, int type)
 {
     const struct channel *channel = channel_of(from, to, type);
-    unsigned counted = channel->delivered + channel->lost, least = channel->sent;
+    unsigned counted = channel->delivered + channel->lost + channel->purged;
+    unsigned least = channel->sent;
     unsigned most = killed[from] ? channel->tried - channel->not_sent : least;
     total.tried += channel->tried;
     total.not_sent += channel->not_sent;
     total.delivered += channel->delivered;
     total.lost += channel->lost;
+    total.unseen += channel->purged;
+    if (channel->purged > 0 && !killed[from])
+        report("%d to %d: %u messages are missing", from, to, channel->purged);
     if (!killed[from] && channel->tried != channel->sent + channel->not_sent)
         report("%d to %d: tried %u, sent %u, not sent %u", from, to, channel->tried,
                channel->sent, channel->not_sent);

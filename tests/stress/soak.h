@@ -19,10 +19,11 @@
 
 /* One direction of a socket. The sender writes the first three, the receiver the
  * others. finished: the sender sends no more. dropped: the receiver has sent to a
- * datagram socket that was closed, and so the kernel has emptied its queue. */
+ * datagram socket that was closed, and so the kernel has emptied its queue. purged: the
+ * messages that it took out meanwhile, before one that was still received. */
 struct channel {
     atomic_uint tried, sent, not_sent;
-    atomic_uint delivered, lost, claim; /* claim: what the call now may take */
+    atomic_uint delivered, lost, purged, claim; /* claim: what the call now may take */
     atomic_int finished, dropped;
 };
 

@@ -83,6 +83,11 @@ struct thread {
     atomic_int done;
 };
 
+static bool is_datagram(const struct thread *self)
+{
+    return socket_types[self->type].type == SOCK_DGRAM;
+}
+
 /* --- the one that sends ------------------------------------------------------------ */
 
 static int choose_nfds(uint32_t *state)
@@ -183,12 +188,17 @@ static bool send_to(struct thread *self, int to)
     return true;
 }
 
+/* The number of the message that is next to come. */
+static unsigned next_number(const struct channel *channel)
+{
+    return channel->delivered + channel->lost + channel->purged;
+}
+
 /* Some channels have long queues, and their sender blocks. */
 static bool has_enough_in_the_queue(const struct thread *self, int to)
 {
     const struct channel *channel = channel_of(self->worker, to, self->type);
-    unsigned taken = channel->delivered + channel->lost;
-    return (self->worker + to) % 3 > 0 && channel->sent > taken + 20;
+    return (self->worker + to) % 3 > 0 && channel->sent > next_number(channel) + 20;
 }
 
 static void *send_always(void *argument)
@@ -214,19 +224,27 @@ static void *send_always(void *argument)
 
 /* --- the one that receives --------------------------------------------------------- */
 
-/* Checks one message, of which this is the first descriptor and up to most more
- * follow; returns how many it has, or 0 if that is unknown. */
-static int check_message(struct thread *self, int from, unsigned number, const int *fds,
+/* Checks one message, which comes after some others that are not counted yet, and of
+ * which this is the first descriptor and up to most more follow; returns how many it has,
+ * or 0 if that is unknown. */
+static int check_message(struct thread *self, int from, int others, const int *fds,
                          int most)
 {
     struct channel *channel = channel_of(from, self->worker, self->type);
+    unsigned number = next_number(channel) + (unsigned)others;
     struct label label;
     if (!read_label(fds[0], &label)) {
         report("%d to %d: no label in message %u", from, self->worker, number);
         return 0;
     }
-    if (label.channel != (unsigned)(channel - shared->channels) ||
-        label.round != (unsigned)shared->round || label.number != number) {
+    bool is_here = label.channel == (unsigned)(channel - shared->channels) &&
+                   label.round == (unsigned)shared->round;
+    /* The coordinator checks whether the sender had been killed. */
+    if (is_here && label.number > number && is_datagram(self)) {
+        channel->purged += label.number - number;
+        number = label.number;
+    }
+    if (!is_here || label.number != number) {
         report("%d to %d: message %u of channel %u of round %u came, not %u of %u", from,
                self->worker, label.number, label.channel, label.round, number,
                (unsigned)(channel - shared->channels));
@@ -250,18 +268,16 @@ static int check_message(struct thread *self, int from, unsigned number, const i
 static int accept_all(struct thread *self, int from, const int *fds, int nfds, bool one)
 {
     struct channel *channel = channel_of(from, self->worker, self->type);
-    unsigned number = channel->delivered + channel->lost;
     int messages = 0;
     for (int i = 0; i < nfds; messages++) {
-        int part =
-            check_message(self, from, number + (unsigned)messages, fds + i, nfds - i);
+        int part = check_message(self, from, messages, fds + i, nfds - i);
         if (part == 0 || (one && part != nfds))
             break;
         i += part;
     }
     if (one && messages != 1)
-        report("%d to %d: message %u has not %d descriptors", from, self->worker, number,
-               nfds);
+        report("%d to %d: message %u has not %d descriptors", from, self->worker,
+               next_number(channel), nfds);
     struct stat status;
     if (fstat(fds[0], &status) == 0 && S_ISSOCK(status.st_mode) &&
         !one_in(&self->state, 4))
@@ -348,11 +364,6 @@ static bool receive_from(struct thread *self, int from)
         note_failure(self, channel, way, error, peeked);
     channel->claim = 0;
     return came != RECVFD_EOF;
-}
-
-static bool is_datagram(const struct thread *self)
-{
-    return socket_types[self->type].type == SOCK_DGRAM;
 }
 
 /* Receives from all workers that have something to receive, once; returns how many
