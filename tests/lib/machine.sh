@@ -2,7 +2,7 @@
 # busybox, the C library and programs that it runs one after the other: source it after
 # apt.sh. machine_init says what happens there.
 # shellcheck shell=sh
-# shellcheck disable=SC2154 # scratch_directory sets scratch, architectures is the caller's.
+# shellcheck disable=SC2154 # scratch_directory sets scratch.
 
 : "${KERNEL_TIMEOUT:=800}"
 vm=
